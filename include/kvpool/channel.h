@@ -1,0 +1,47 @@
+// Channel: one thread's handle on a pool.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <span>
+
+#include "kvpool/request.h"
+#include "kvpool/status.h"
+
+namespace kvpool {
+
+struct ChannelOptions {
+  // Poll itself makes the progress and no pool thread works for this channel (benchmarks, the
+  // simulator). Otherwise the pool's lanes do, and Poll only collects.
+  bool caller_driven = false;
+};
+
+// Submit a batch the caller owns, Poll for what is done. Every request that Submit took is handed
+// back by Poll exactly once, whatever happens to devices. Gets go before puts on every device.
+// Threads: one at a time; open one channel per thread.
+class Channel {
+ public:
+  // Waits for what is in flight; what was not polled is forgotten.
+  virtual ~Channel() = default;
+
+  // Takes the request. kOk; kBusy (too many in flight); kInvalid (a limit in the request's own
+  // description is broken). When not kOk nothing happened and the request is the caller's.
+  virtual Status Submit(PutRequest& request) = 0;
+  virtual Status Submit(GetRequest& request) = 0;
+  virtual Status Submit(DropRequest& request) = 0;
+  virtual Status Submit(FlushRequest& request) = 0;
+
+  // Writes up to done.size() finished requests to `done` and returns how many. Does not wait.
+  virtual std::size_t Poll(std::span<Request*> done) = 0;
+
+  // Returns when Poll has something, or after `timeout`. False: the timeout passed.
+  virtual bool Wait(std::chrono::nanoseconds timeout) = 0;
+
+  // An eventfd, readable when Poll has something; Poll clears it. Owned by the channel.
+  virtual int event_fd() const = 0;
+
+  // Ends the lease of a completed get.
+  virtual void Release(GetRequest& request) = 0;
+};
+
+}  // namespace kvpool

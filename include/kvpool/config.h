@@ -1,0 +1,77 @@
+// Config: everything a pool is told. One TOML file, one struct.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kvpool/result.h"
+
+namespace kvpool {
+
+enum class DeviceKind : std::uint8_t { kMemory, kFile, kBlock };
+
+// Gives a device a speed that it does not have: unequal pools on any machine.
+struct SlowConfig {
+  double bytes_per_s = 0;  // reads and writes together; > 0
+  double latency_us = 0;   // added to every I/O
+  std::uint64_t seed = 0;  // of the latency's jitter; 0: none
+};
+
+struct DeviceConfig {
+  std::string name;  // unique in the pool
+  DeviceKind kind = DeviceKind::kFile;
+  std::filesystem::path path;        // file or block device; empty for memory
+  std::uint64_t capacity_bytes = 0;  // a multiple of 2 MiB; 0 with kBlock: all of it
+  int numa_node = -1;                // memory: the node it is bound to; -1: wherever
+  double read_bytes_per_s = 0;       // as measured by `kvpool probe`; > 0
+  double write_bytes_per_s = 0;      // > 0
+  bool accept_buffered = false;      // file: go through the page cache where O_DIRECT is refused
+  std::optional<SlowConfig> slow;
+  std::string faults;  // a script of faults for tests, see docs/configuration.md; empty: none
+};
+
+// What several devices share on the way to a destination: a socket interconnect, a PCIe switch.
+struct LinkConfig {
+  std::string name;
+  double bytes_per_s = 0;            // > 0
+  std::vector<std::string> devices;  // names; links nest or are disjoint
+};
+
+enum class Placement : std::uint8_t {
+  kBandwidth,  // shares in proportion to read bandwidth
+  kEqual,      // RAID0-like, for comparison
+};
+
+struct Config {
+  static constexpr int kVersion = 1;
+
+  int version = kVersion;
+  std::string name = "kvpool";
+  std::uint64_t unit_bytes = 256 * 1024;  // stripe unit: 32 KiB to 2 MiB, a power of two
+  std::string policy = "default";         // eviction: see docs/eviction.md
+  Placement placement = Placement::kBandwidth;
+  bool verify = true;             // checksums computed on put and checked on every read
+  std::filesystem::path catalog;  // empty: nothing survives a restart
+  std::uint32_t lanes = 0;        // threads; 0: by the number of devices and processors
+  std::chrono::milliseconds deadline{30'000};  // of a request that names none
+  bool create_if_missing = false;
+  std::vector<DeviceConfig> devices;
+  std::vector<LinkConfig> links;
+
+  // Every problem at once, one sentence each; empty when valid. No I/O.
+  std::vector<std::string> Validate() const;
+
+  // Reads and validates a TOML file. kInvalid lists every problem; an unknown key is one, with the
+  // nearest known key.
+  static Result<Config> Load(const std::filesystem::path& path);
+  static Result<Config> Parse(std::string_view toml, const std::filesystem::path& relative_to = {});
+
+  // The TOML text that Parse reads back as this.
+  std::string ToToml() const;
+};
+
+}  // namespace kvpool

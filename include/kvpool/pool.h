@@ -1,0 +1,93 @@
+// Pool: all memory nodes and drives of a server as one place for KV caches.
+//
+//   auto pool = kvpool::Pool::Open(config);
+//   auto space = (*pool)->OpenSpace({.model = "llama-3.1-8b", .dtype = "bf16", .layers = 32});
+//   auto channel = (*pool)->OpenChannel();
+//   auto hit = (*pool)->Match(*space, keys);
+//   GetRequest get; get.space = *space; get.keys = keys.first(hit); get.into = segments;
+//   (*channel)->Submit(get);
+//   for (Request* done; (*channel)->Poll({&done, 1}) == 0;) use(get.LayersReady());
+//
+// A context's blocks are striped over every device in proportion to its bandwidth, so that a
+// retrieval ends on all of them at the same moment ("Unified KV Pooling to Accelerate Long-Context
+// LLM Serving", arXiv 2606.14779).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvpool/channel.h"
+#include "kvpool/config.h"
+#include "kvpool/key.h"
+#include "kvpool/result.h"
+
+namespace kvpool {
+
+// Memory that every device of the pool, io_uring and other processes can use without a copy:
+// 2 MiB-aligned, hugepages where free. Freed with its last owner; outlive no pool with it.
+class Memory {
+ public:
+  virtual ~Memory() = default;
+  virtual std::span<std::byte> bytes() const = 0;
+  virtual std::string description() const = 0;  // "hugepages, locked", "4 KiB pages", ...
+};
+
+struct DeviceInfo {
+  std::string name;
+  std::string kind;         // "memory", "file", "block"
+  std::string description;  // the path taken and why: "io_uring, O_DIRECT", "node 0, hugepages"
+  std::uint64_t capacity_bytes = 0;
+  std::uint64_t used_bytes = 0;
+  double read_bytes_per_s = 0;  // as placement sees it
+  double write_bytes_per_s = 0;
+  double share = 0;  // of what is written next, 0..1, before limits of space
+  std::uint64_t bytes_read = 0;
+  std::uint64_t bytes_written = 0;
+  std::uint64_t io_errors = 0;
+  std::uint64_t checksum_failures = 0;
+};
+
+struct PoolInfo {
+  std::string name;
+  std::uint64_t blocks = 0;
+  std::uint64_t block_bytes = 0;  // logical
+  std::uint64_t evictions = 0;
+  std::uint64_t blocks_lost_at_open = 0;  // recorded, but with units that did not survive
+  std::vector<DeviceInfo> devices;
+  std::vector<std::int32_t> lane_thread_ids;  // for accounting by /proc/self/task
+};
+
+// Threads: any.
+class Pool {
+ public:
+  // Creates the files and the catalog that `config` names: kInvalid where one exists already, a
+  // folder is read-only, space or O_DIRECT is missing. On failure leaves nothing behind.
+  static Result<void> Create(const Config& config);
+
+  // Opens what Create made; with config.create_if_missing creates it first where nothing is there.
+  // kInvalid, kUnsupported, kIoError, each with one sentence.
+  static Result<std::unique_ptr<Pool>> Open(const Config& config);
+
+  // Close all channels first. Waits for the lanes, then records what is to survive.
+  virtual ~Pool() = default;
+
+  virtual Result<Space> OpenSpace(const SpaceSpec& spec) = 0;
+  virtual Result<std::unique_ptr<Channel>> OpenChannel(const ChannelOptions& options = {}) = 0;
+
+  // How many leading keys are present. In memory, under 1 us a key, no side effect.
+  virtual std::size_t Match(Space space, std::span<const Key> keys) const = 0;
+  // Key by key. present.size() == keys.size().
+  virtual void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const = 0;
+
+  virtual Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node = -1) = 0;
+  // Prepares the caller's own memory for transfers as far as it allows; any memory works without.
+  virtual Result<std::shared_ptr<Memory>> Register(std::span<std::byte> bytes) = 0;
+
+  virtual PoolInfo info() const = 0;
+};
+
+}  // namespace kvpool

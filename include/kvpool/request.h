@@ -1,0 +1,104 @@
+// Requests: what a channel is asked to do. The caller owns them; see kvpool/channel.h.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kvpool/key.h"
+#include "kvpool/status.h"
+
+namespace kvpool {
+
+enum class MemoryKind : std::uint8_t { kHost };
+
+// A run of bytes that a request reads from or writes into. Not owned.
+struct Segment {
+  std::byte* data = nullptr;
+  std::uint64_t bytes = 0;
+  MemoryKind kind = MemoryKind::kHost;
+};
+
+// What every request has. The caller owns it and everything it points to, and leaves all of that
+// alone from Submit until Poll hands it back. It may then be changed and submitted again.
+// Threads: one at a time, except LayersReady of a get.
+class Request {
+ public:
+  virtual ~Request() = default;
+
+  Space space;
+  std::span<const Key> keys;                      // at most 65,536
+  std::optional<std::chrono::milliseconds> deadline;  // from Submit; the pool's setting if absent
+  void* user = nullptr;                           // the caller's; never touched
+
+  // One a key, valid once Poll has handed the request back.
+  std::span<const Status> results() const { return results_; }
+  Status result(std::size_t key) const { return results_[key]; }
+
+ protected:
+  friend class RequestAccess;  // the pool's engine
+  std::vector<Status> results_;
+  void* operation_ = nullptr;
+};
+
+// Stores blocks that are absent (put-if-absent). Results: kOk, kExists, kNoSpace, kInvalid,
+// kIoError, kTimedOut, kCancelled. Completes when the blocks are visible to Match and get; with
+// `durable`, when they would survive a crash.
+class PutRequest : public Request {
+ public:
+  // The same number of segments for every key, in key order: keys.size() * m of them. A block is
+  // the concatenation of its m segments. Any length, any alignment; 4 KiB-aligned pool memory is
+  // written without a copy.
+  std::span<const Segment> from;
+
+  // Where the keys stand in their context, if known: keys[i] is block ordinal + i, and its parent is
+  // keys[i - 1]; `parent` (empty: none) is the parent of keys[0]. Absent: every key is a chain of
+  // its own.
+  std::optional<std::uint64_t> ordinal;
+  Key parent;
+
+  bool durable = false;
+};
+
+// Brings blocks back. Results: kOk, kNotFound (absent, evicted, failed verification or failed
+// device: recompute it), kInvalid (segments smaller than the block), kTimedOut, kCancelled. The
+// bytes behind a key that is not kOk are undefined.
+class GetRequest : public Request {
+ public:
+  std::span<const Segment> into;  // as PutRequest::from; a block may be shorter than its segments
+
+  // Hands out memory-resident units in place, without a copy: views(i) then points into the pool,
+  // read-only, until Channel::Release(get). Units on drives still land in `into`.
+  bool lease = false;
+
+  // Layers 0..n-1 of all keys are in place (or known to be missing, which results() tells at the
+  // end). Threads: any, while the request is in flight or done.
+  std::uint32_t LayersReady() const { return layers_ready_.load(std::memory_order_acquire); }
+
+  // The bytes of a key that is kOk, in order. With `lease` only; valid until Release.
+  std::span<const Segment> views(std::size_t key) const {
+    return {views_.data() + view_begin_[key], view_begin_[key + 1] - view_begin_[key]};
+  }
+  // The stored length of a key that is kOk.
+  std::uint64_t block_bytes(std::size_t key) const { return block_bytes_[key]; }
+
+ private:
+  friend class RequestAccess;
+  std::atomic<std::uint32_t> layers_ready_{0};
+  std::vector<Segment> views_;
+  std::vector<std::size_t> view_begin_;
+  std::vector<std::uint64_t> block_bytes_;
+};
+
+// Removes blocks. Results: kOk, kNotFound. Their space is free once no get still reads it.
+class DropRequest : public Request {};
+
+// Completes when every named block that is present is durable; no keys: all that was put before.
+// Results: kOk, kNotFound, kIoError.
+class FlushRequest : public Request {};
+
+}  // namespace kvpool

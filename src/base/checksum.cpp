@@ -1,0 +1,48 @@
+#include "base/checksum.h"
+
+#define XXH_STATIC_LINKING_ONLY  // XXH3_state_t on the stack of XXH3_createState's callers
+#include <xxhash.h>
+
+#include "base/check.h"
+
+namespace kvpool {
+namespace {
+
+// Spreads the unit's index over all bits, so that neighbouring units never share a seed.
+std::uint64_t SeedOf(std::uint64_t seed, std::uint32_t unit) {
+  return seed ^ (0x9e3779b97f4a7c15ULL * (std::uint64_t{unit} + 1));
+}
+
+}  // namespace
+
+std::uint64_t ChecksumSeed(std::uint64_t space_digest, std::string_view key,
+                           std::uint64_t generation) {
+  return XXH3_64bits_withSeed(key.data(), key.size(), space_digest) + generation;
+}
+
+UnitChecksum::UnitChecksum() : state_(XXH3_createState()) { KVPOOL_CHECK(state_ != nullptr); }
+
+UnitChecksum::~UnitChecksum() { XXH3_freeState(static_cast<XXH3_state_t*>(state_)); }
+
+void UnitChecksum::Begin(std::uint64_t seed, std::uint32_t unit) {
+  XXH3_64bits_reset_withSeed(static_cast<XXH3_state_t*>(state_), SeedOf(seed, unit));
+}
+
+void UnitChecksum::Add(std::span<const std::byte> bytes) {
+  XXH3_64bits_update(static_cast<XXH3_state_t*>(state_), bytes.data(), bytes.size());
+}
+
+std::uint64_t UnitChecksum::End() const {
+  return XXH3_64bits_digest(static_cast<const XXH3_state_t*>(state_));
+}
+
+std::uint64_t UnitChecksum::Of(std::uint64_t seed, std::uint32_t unit,
+                               std::span<const std::byte> bytes) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), SeedOf(seed, unit));
+}
+
+std::uint64_t Digest(std::string_view bytes, std::uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
+}  // namespace kvpool

@@ -1,0 +1,53 @@
+// Catalog: the durable record of which block lies where. Off the request path, in batches.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvpool/key.h"
+#include "kvpool/result.h"
+#include "layout/extent.h"
+
+namespace kvpool::catalog {
+
+struct BlockRow {
+  std::uint32_t space = 0;  // the space's id in the catalog
+  std::string key;
+  std::uint64_t block_bytes = 0;
+  std::uint64_t generation = 0;  // unique for ever in a pool
+  std::uint64_t ordinal = 0;
+  std::string parent;            // the parent's key; empty: none
+  std::vector<layout::UnitRecord> units;
+};
+
+struct Change {
+  enum class Kind : std::uint8_t { kAdd, kRemove } kind = Kind::kAdd;
+  BlockRow row;  // kRemove: generation only
+};
+
+// Format: docs/formats/catalog.md.
+// Threads: one.
+class Catalog {
+ public:
+  // Makes a new one; kInvalid where a file is there already.
+  static Result<void> Create(const std::filesystem::path& path, std::uint64_t pool_id);
+  // kInvalid: not a catalog, another pool's, or of another version.
+  static Result<std::unique_ptr<Catalog>> Open(const std::filesystem::path& path,
+                                               std::uint64_t pool_id);
+  virtual ~Catalog() = default;
+
+  // The id of a space, made if new. Digest is over every field of the spec.
+  virtual Result<std::uint32_t> SpaceId(const SpaceSpec& spec) = 0;
+  virtual Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() = 0;
+  // Every block, in no particular order. Rows that do not decode are skipped and counted.
+  virtual Result<std::uint64_t> Load(const std::function<void(BlockRow&&)>& visit) = 0;
+  // One transaction, in order; durable when it returns.
+  virtual Result<void> Apply(std::span<const Change> changes) = 0;
+};
+
+}  // namespace kvpool::catalog

@@ -1,0 +1,90 @@
+// Device, Queue, Io: one module of the pool and one thread's path to it. Has never heard of a key.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "kvpool/result.h"
+#include "kvpool/status.h"
+
+namespace kvpool::device {
+
+enum class Op : std::uint8_t { kRead, kWrite, kFlush };
+
+// One read, write or flush. The submitter owns it, its segments and their memory, and leaves them
+// alone from Submit until Poll hands it back.
+struct Io {
+  Op op = Op::kRead;
+  Status status = Status::kOk;             // out: kOk, kIoError, kCancelled, kInvalid
+  std::uint64_t offset = 0;                // bytes from the device's start
+  std::uint32_t bytes = 0;                 // the sum of the segments; 0 for a flush
+  std::span<const iovec> segments;         // where the bytes land or come from
+  void* user = nullptr;                    // the submitter's
+  // The queue's own, between Submit and Poll.
+  Io* queue_next = nullptr;
+  std::int64_t queue_due_ns = 0;
+  std::uint32_t queue_progress = 0;
+};
+
+// What a submitter must respect, and what a pool wants to know.
+struct Traits {
+  std::string name;
+  std::string kind;                 // "memory", "file", "block"
+  std::string description;          // the path taken and why, for people
+  std::uint64_t capacity_bytes = 0;
+  std::uint32_t alignment = 4096;   // of offsets, lengths and addresses; 1: none
+  std::uint32_t max_io_bytes = 1 << 20;
+  std::uint32_t max_segments = 64;
+  std::uint32_t depth = 32;         // I/Os in flight that saturate it
+  int numa_node = -1;
+  bool mapped = false;              // the processor can address its bytes: Device::Map
+  bool needs_polling = false;       // completions are found by Poll only; no event wakes the lane
+  bool volatile_bytes = false;      // nothing survives the process
+};
+
+struct QueueOptions {
+  // An eventfd that the queue adds to when Poll may have something; -1: the owner polls.
+  int event_fd = -1;
+};
+
+// One thread's path to one device. Threads: one.
+class Queue {
+ public:
+  virtual ~Queue() = default;  // nothing may be in flight
+
+  // Takes the first n of `ios` and returns n; fewer than given when the queue is full. An Io with
+  // bad bounds, alignment or sizes is taken and completes with kInvalid.
+  virtual std::size_t Submit(std::span<Io* const> ios) = 0;
+
+  // Hands back up to done.size() finished Ios. Does not wait. A short transfer never shows: it is
+  // completed or becomes kIoError.
+  virtual std::size_t Poll(std::span<Io*> done) = 0;
+
+  // Asks that `io`, in flight, end soon. It still comes back by Poll, exactly once, with whatever
+  // became of it, and only when no device can touch its memory any more.
+  virtual void Cancel(Io& io) = 0;
+
+  // When Poll may next have something without an event: kNever, or a time of the queue's clock.
+  // A time in the past means now.
+  virtual std::int64_t NextPollNs() const { return kNever; }
+  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+};
+
+// Threads: any; outlives its queues.
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const Traits& traits() const = 0;
+  virtual Result<std::unique_ptr<Queue>> OpenQueue(const QueueOptions& options) = 0;
+
+  // The address of `offset` on a mapped device; nullptr on others. Contiguous up to the capacity.
+  virtual std::byte* Map(std::uint64_t /*offset*/) { return nullptr; }
+};
+
+}  // namespace kvpool::device

@@ -1,0 +1,64 @@
+// Region: memory that devices read into: 2 MiB-aligned, on hugepages where free, bound to a node.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "kvpool/result.h"
+
+namespace kvpool::mem {
+
+enum class PageKind : std::uint8_t { kHuge, kTransparentHuge, kSmall };
+
+struct RegionOptions {
+  std::uint64_t bytes = 0;  // rounded up to 2 MiB
+  int numa_node = -1;       // -1: wherever
+  bool shareable = true;    // memfd, so that another process can map it. Off: transparent hugepages
+                            // serve where no hugepage is reserved, which memfd often cannot have
+  bool lock = true;         // tried; what came of it is in locked()
+  bool populate = true;     // touch every page now, not during the first transfer
+};
+
+// Threads: immutable once made.
+class Region {
+ public:
+  // kNoSpace (not that much memory), kInvalid (no such node).
+  static Result<std::unique_ptr<Region>> Make(const RegionOptions& options);
+  ~Region();
+  Region(const Region&) = delete;
+  Region& operator=(const Region&) = delete;
+
+  std::span<std::byte> bytes() const { return bytes_; }
+  int fd() const { return fd_; }  // the memfd; -1 when not shareable
+  PageKind page_kind() const { return page_kind_; }
+  bool locked() const { return locked_; }
+  int numa_node() const { return numa_node_; }  // -1 when unbound
+  // "hugepages, locked, node 0" or what is missing and how to get it.
+  const std::string& description() const { return description_; }
+
+ private:
+  Region() = default;
+  std::span<std::byte> bytes_;
+  int fd_ = -1;
+  PageKind page_kind_ = PageKind::kSmall;
+  bool locked_ = false;
+  int numa_node_ = -1;
+  std::string description_;
+};
+
+// Memory this process may still take: the machine's available memory within the cgroup's limit
+// (v1 and v2). Bytes.
+std::uint64_t AvailableMemory();
+
+// NUMA nodes that have memory, ascending; {0} on a machine without NUMA.
+struct NodeMemory {
+  int node = 0;
+  std::uint64_t total_bytes = 0;
+  std::uint64_t free_bytes = 0;
+};
+std::span<const NodeMemory> MemoryNodes();
+
+}  // namespace kvpool::mem
