@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "kvpool/result.h"
 
@@ -25,7 +26,9 @@ struct RegionOptions {
 // Threads: immutable once made.
 class Region {
  public:
-  // kNoSpace (not that much memory), kInvalid (no such node).
+  // kNoSpace (not that much memory), kInvalid (no bytes, or no such node). Reserved hugepages are
+  // tried first, then transparent ones, then 4 KiB pages. A region that cannot be locked, bound (a
+  // container may forbid it) or given hugepages is made all the same: description() tells.
   static Result<std::unique_ptr<Region>> Make(const RegionOptions& options);
   ~Region();
   Region(const Region&) = delete;
@@ -53,12 +56,12 @@ class Region {
 // (v1 and v2). Bytes.
 std::uint64_t AvailableMemory();
 
-// NUMA nodes that have memory, ascending; {0} on a machine without NUMA.
+// NUMA nodes that have memory, ascending, as of now; {0} on a machine without NUMA.
 struct NodeMemory {
   int node = 0;
   std::uint64_t total_bytes = 0;
-  std::uint64_t free_bytes = 0;
+  std::uint64_t free_bytes = 0;  // unused, or file cache that the kernel would give up
 };
-std::span<const NodeMemory> MemoryNodes();
+std::vector<NodeMemory> MemoryNodes();
 
 }  // namespace kvpool::mem

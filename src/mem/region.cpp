@@ -1,0 +1,272 @@
+#include "mem/region.h"
+
+#include <fmt/format.h>
+#include <linux/memfd.h>
+#include <linux/mman.h>
+#include <numaif.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "base/limits.h"
+#include "base/units.h"
+#include "mem/system_memory.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace kvpool::mem {
+namespace {
+
+constexpr std::uint64_t kHugePage = 2 * kMiB;
+constexpr std::uint64_t kSmallPage = 4 * kKiB;
+
+// A mapping being made; unmapped unless Release()d.
+class Mapping {
+ public:
+  Mapping() = default;
+  Mapping(Mapping&& other) noexcept
+      : bytes_(std::exchange(other.bytes_, {})), fd_(std::exchange(other.fd_, -1)) {}
+  Mapping& operator=(Mapping&&) = delete;
+  ~Mapping() {
+    if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+  // errno of the system call that refused, 0 when mapped.
+  int Map(std::uint64_t bytes, bool shareable, bool hugepages);
+
+  std::span<std::byte> bytes() const { return bytes_; }
+  std::pair<std::span<std::byte>, int> Release() {
+    return {std::exchange(bytes_, {}), std::exchange(fd_, -1)};
+  }
+
+ private:
+  std::span<std::byte> bytes_;
+  int fd_ = -1;
+};
+
+int Mapping::Map(std::uint64_t bytes, bool shareable, bool hugepages) {
+  if (shareable) {
+    const unsigned flags = MFD_CLOEXEC | (hugepages ? MFD_HUGETLB | MFD_HUGE_2MB : 0u);
+    fd_ = ::memfd_create("kvpool", flags);
+    if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return errno;
+  }
+  // Reserves an address range with room to align, then maps over the aligned part.
+  void* reserved = ::mmap(nullptr, bytes + kHugePage, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (reserved == MAP_FAILED) return errno;
+  auto* begin = static_cast<std::byte*>(reserved);
+  auto* aligned = reinterpret_cast<std::byte*>(
+      (reinterpret_cast<std::uintptr_t>(begin) + kHugePage - 1) / kHugePage * kHugePage);
+  int flags = MAP_FIXED | (shareable ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
+  if (hugepages && !shareable) flags |= MAP_HUGETLB | MAP_HUGE_2MB;
+  if (::mmap(aligned, bytes, PROT_READ | PROT_WRITE, flags, fd_, 0) == MAP_FAILED) {
+    const int error = errno;
+    ::munmap(begin, bytes + kHugePage);
+    return error;
+  }
+  if (aligned > begin) ::munmap(begin, static_cast<std::size_t>(aligned - begin));
+  auto* end = aligned + bytes;
+  ::munmap(end, static_cast<std::size_t>(begin + bytes + kHugePage - end));
+  bytes_ = {aligned, bytes};
+  return 0;
+}
+
+// errno, or 0.
+int Bind(std::span<std::byte> bytes, int node) {
+  constexpr auto kBits = sizeof(unsigned long) * CHAR_BIT;
+  std::array<unsigned long, 1024 / kBits> mask{};
+  mask[static_cast<std::size_t>(node) / kBits] = 1UL << (static_cast<std::size_t>(node) % kBits);
+  // The kernel reads one bit less than it is told.
+  const auto result =
+      ::mbind(bytes.data(), bytes.size(), MPOL_BIND, mask.data(), mask.size() * kBits + 1, 0);
+  return result == 0 ? 0 : errno;
+}
+
+// errno, or 0. Before Linux 5.14 the pages are touched one by one.
+int Populate(std::span<std::byte> bytes, bool may_touch) {
+  int result;
+  do {
+    result = ::madvise(bytes.data(), bytes.size(), MADV_POPULATE_WRITE);
+  } while (result != 0 && (errno == EINTR || errno == EAGAIN));
+  if (result == 0) return 0;
+  if (errno != EINVAL || !may_touch) return errno;
+  for (std::uint64_t at = 0; at < bytes.size(); at += kSmallPage) {
+    *reinterpret_cast<volatile std::byte*>(bytes.data() + at) = std::byte{0};
+  }
+  return 0;
+}
+
+std::string NodeList(std::span<const NodeMemory> nodes) {
+  std::string text;
+  for (const auto& node : nodes) text += fmt::format("{}{}", text.empty() ? "" : ", ", node.node);
+  return text;
+}
+
+// Refuses what the machine plainly cannot give: an overcommitted region would end in a kill later.
+Result<void> CheckRoom(std::uint64_t bytes, int numa_node) {
+  const auto available = AvailableMemory();
+  if (bytes > available) {
+    return Fail(
+        Status::kNoSpace,
+        fmt::format("a memory region of {} does not fit into the {} that this machine or its "
+                    "cgroup can still give; ask for less or free some",
+                    FormatBytes(bytes), FormatBytes(available)));
+  }
+  for (const auto& node : MemoryNodes()) {
+    if (node.node != numa_node || bytes <= node.free_bytes) continue;
+    return Fail(Status::kNoSpace,
+                fmt::format("a memory region of {} does not fit into the {} that are free on NUMA "
+                            "node {}; ask for less or spread it over several nodes",
+                            FormatBytes(bytes), FormatBytes(node.free_bytes), numa_node));
+  }
+  return {};
+}
+
+Result<void> CheckNode(int numa_node) {
+  const auto nodes = MemoryNodes();
+  const auto same = [&](const NodeMemory& node) { return node.node == numa_node; };
+  if (numa_node == -1 || std::any_of(nodes.begin(), nodes.end(), same)) return {};
+  return Fail(
+      Status::kInvalid,
+      fmt::format("there is no memory on NUMA node {}: this machine's nodes are {}; name one "
+                  "of them, or -1 for wherever",
+                  numa_node, NodeList(nodes)));
+}
+
+std::string LockFailure() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_MEMLOCK, &limit);
+  return fmt::format("not locked (the limit is {}: raise it with `ulimit -l` or LimitMEMLOCK=)",
+                     FormatBytes(limit.rlim_cur));
+}
+
+bool Lock(std::span<std::byte> bytes, bool populated) {
+  return ::mlock2(bytes.data(), bytes.size(), populated ? 0u : unsigned{MLOCK_ONFAULT}) == 0;
+}
+
+// Which kind a mapping without reserved hugepages ended on.
+PageKind KindOf(std::span<std::byte> bytes, bool populated, bool shareable) {
+  if (populated) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+    const auto huge =
+        TransparentHugeBytes(ReadText("/proc/self/smaps"), begin, begin + bytes.size());
+    return huge >= bytes.size() / 2 ? PageKind::kTransparentHuge : PageKind::kSmall;
+  }
+  const std::string setting =
+      ReadText(shareable ? "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+                         : "/sys/kernel/mm/transparent_hugepage/enabled");
+  const bool off = setting.empty() || setting.find("[never]") != setting.npos ||
+                   setting.find("[deny]") != setting.npos;
+  return off ? PageKind::kSmall : PageKind::kTransparentHuge;
+}
+
+std::string PageText(PageKind kind, std::uint64_t bytes) {
+  switch (kind) {
+    case PageKind::kHuge:
+      return "hugepages";
+    case PageKind::kTransparentHuge:
+      return "transparent hugepages";
+    case PageKind::kSmall:
+      break;
+  }
+  return fmt::format("4 KiB pages (for hugepages: sysctl vm.nr_hugepages={})", bytes / kHugePage);
+}
+
+std::string NodeText(int numa_node, bool bound) {
+  if (numa_node < 0) return "";
+  return bound ? fmt::format(", node {}", numa_node)
+               : fmt::format(", not bound to node {} (the kernel or a container forbids it)",
+                             numa_node);
+}
+
+// Mapped, bound and populated as asked. `bound` tells whether the kernel took the node.
+struct Made {
+  Mapping mapping;
+  bool bound = false;
+  int error = 0;
+};
+
+Made Attempt(const RegionOptions& options, std::uint64_t bytes, bool hugepages) {
+  Made made;
+  made.error = made.mapping.Map(bytes, options.shareable, hugepages);
+  if (made.error != 0) return made;
+  if (options.numa_node >= 0) {
+    const int refused = Bind(made.mapping.bytes(), options.numa_node);
+    made.bound = refused == 0;
+    // Not built in, or forbidden in a container: unbound memory serves. Anything else does not.
+    if (refused != 0 && refused != ENOSYS && refused != EPERM) made.error = refused;
+    if (made.error != 0) return made;
+  }
+  if (!hugepages) ::madvise(made.mapping.bytes().data(), bytes, MADV_HUGEPAGE);
+  // A reserved hugepage that is missing on the node kills the process when touched later, so these
+  // are always populated now, where it is only an error.
+  if (hugepages || options.populate) made.error = Populate(made.mapping.bytes(), !hugepages);
+  return made;
+}
+
+Result<void> MakeFailure(std::uint64_t bytes, int numa_node, int error) {
+  if (error == EINVAL && numa_node >= 0) {
+    return Fail(Status::kInvalid,
+                fmt::format("this process may not use NUMA node {}: its cpuset forbids it; name "
+                            "another node, or -1 for wherever",
+                            numa_node),
+                error);
+  }
+  return Fail(Status::kNoSpace,
+              fmt::format("a memory region of {} cannot be made: {}; ask for less or free some",
+                          FormatBytes(bytes), std::strerror(error)),
+              error);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Region>> Region::Make(const RegionOptions& options) {
+  if (options.bytes == 0 || options.bytes > std::uint64_t{1} << 46) {
+    return Fail(Status::kInvalid,
+                "a memory region has between 1 byte and 64 TiB; ask for one of those sizes");
+  }
+  if (auto node = CheckNode(options.numa_node); !node) return tl::unexpected(node.error());
+  const std::uint64_t bytes = (options.bytes + kHugePage - 1) / kHugePage * kHugePage;
+
+  std::optional<Made> made(Attempt(options, bytes, true));
+  const bool huge = made->error == 0;
+  if (!huge) {
+    if (auto room = CheckRoom(bytes, options.numa_node); !room) return tl::unexpected(room.error());
+    made.emplace(Attempt(options, bytes, false));
+  }
+  if (made->error != 0) {
+    return tl::unexpected(MakeFailure(bytes, options.numa_node, made->error).error());
+  }
+
+  std::unique_ptr<Region> region(new Region);
+  std::tie(region->bytes_, region->fd_) = made->mapping.Release();
+  region->page_kind_ =
+      huge ? PageKind::kHuge : KindOf(region->bytes_, options.populate, options.shareable);
+  // Reserved hugepages are never swapped out.
+  region->locked_ = huge || (options.lock && Lock(region->bytes_, options.populate));
+  region->numa_node_ = made->bound ? options.numa_node : -1;
+  region->description_ = PageText(region->page_kind_, bytes);
+  if (region->locked_) region->description_ += ", locked";
+  if (options.lock && !region->locked_) region->description_ += ", " + LockFailure();
+  region->description_ += NodeText(options.numa_node, made->bound);
+  return region;
+}
+
+Region::~Region() {
+  if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
+  if (fd_ >= 0) ::close(fd_);
+}
+
+}  // namespace kvpool::mem
