@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kvpool/result.h"
@@ -19,6 +20,8 @@ struct SlowConfig {
   double bytes_per_s = 0;  // reads and writes together; > 0
   double latency_us = 0;   // added to every I/O
   std::uint64_t seed = 0;  // of the latency's jitter; 0: none
+
+  friend bool operator==(const SlowConfig&, const SlowConfig&) = default;
 };
 
 struct DeviceConfig {
@@ -32,6 +35,8 @@ struct DeviceConfig {
   bool accept_buffered = false;      // file: go through the page cache where O_DIRECT is refused
   std::optional<SlowConfig> slow;
   std::string faults;  // a script of faults for tests, see docs/configuration.md; empty: none
+
+  friend bool operator==(const DeviceConfig&, const DeviceConfig&) = default;
 };
 
 // What several devices share on the way to a destination: a socket interconnect, a PCIe switch.
@@ -39,6 +44,8 @@ struct LinkConfig {
   std::string name;
   double bytes_per_s = 0;            // > 0
   std::vector<std::string> devices;  // names; links nest or are disjoint
+
+  friend bool operator==(const LinkConfig&, const LinkConfig&) = default;
 };
 
 enum class Placement : std::uint8_t {
@@ -65,13 +72,16 @@ struct Config {
   // Every problem at once, one sentence each; empty when valid. No I/O.
   std::vector<std::string> Validate() const;
 
-  // Reads and validates a TOML file. kInvalid lists every problem; an unknown key is one, with the
-  // nearest known key.
+  // Reads and validates a TOML file; docs/configuration.md has its keys. kInvalid lists every
+  // problem with its line; an unknown key is one, with the nearest known key. Relative paths are
+  // relative to the file, for Parse to `relative_to`.
   static Result<Config> Load(const std::filesystem::path& path);
   static Result<Config> Parse(std::string_view toml, const std::filesystem::path& relative_to = {});
 
-  // The TOML text that Parse reads back as this.
+  // The TOML text that Parse reads back as this, when valid.
   std::string ToToml() const;
+
+  friend bool operator==(const Config&, const Config&) = default;
 };
 
 }  // namespace kvpool

@@ -1,0 +1,239 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "base/limits.h"
+#include "base/units.h"
+#include "config/problem.h"
+#include "config/text.h"
+
+namespace kvpool::config {
+namespace {
+
+constexpr std::uint64_t kMaxDeviceBytes = std::uint64_t{1} << 52;  // what a unit's record can name
+constexpr std::size_t kMaxNameBytes = 64;
+constexpr std::uint32_t kMaxLanes = 1024;
+constexpr double kMaxLatencyUs = 10e6;
+constexpr auto kMaxDeadline = std::chrono::hours(24);
+
+class Checker {
+ public:
+  explicit Checker(const Config& config) : config_(config) {}
+
+  std::vector<Problem> Run() {
+    CheckPool();
+    CheckDevices();
+    CheckLinks();
+    return std::move(problems_);
+  }
+
+ private:
+  template <class... Args>
+  void Add(std::string key, fmt::format_string<Args...> format, Args&&... args) {
+    problems_.push_back({std::move(key), fmt::format(format, std::forward<Args>(args)...)});
+  }
+
+  void CheckName(const std::string& key, const std::string& owner, const std::string& name) {
+    const bool good = !name.empty() && name.size() <= kMaxNameBytes &&
+                      std::all_of(name.begin(), name.end(), IsNameByte);
+    if (!good) {
+      Add(key, "{}: \"{}\" is not a name: use 1 to {} letters, digits, dots, dashes or underscores",
+          owner, Printable(name), kMaxNameBytes);
+    }
+  }
+
+  void CheckPath(const std::string& key, const std::string& owner, const std::string& path) {
+    if (!IsUtf8(path) || path.find('\0') != std::string::npos) {
+      Add(key, "{}: the path is not UTF-8 text, which is all that a TOML file can hold: rename it",
+          owner);
+    }
+  }
+
+  void CheckRate(const std::string& key, const std::string& owner, const char* what, double rate) {
+    if (!std::isfinite(rate) || rate <= 0) {
+      Add(key, "{}: {} is {} bytes/s and must be above 0: measure it with `kvpool probe`", owner,
+          what, rate);
+    }
+  }
+
+  void CheckPool() {
+    if (config_.version != Config::kVersion) {
+      Add("pool.version",
+          "pool: version {} is not {}, the one this kvpool reads: use the kvpool "
+          "that wrote it",
+          config_.version, Config::kVersion);
+    }
+    CheckName("pool.name", "pool name", config_.name);
+    CheckName("pool.policy", "pool policy", config_.policy);
+    const std::uint64_t unit = config_.unit_bytes;
+    if (unit < kMinSlotBytes || unit > kMaxUnitBytes || (unit & (unit - 1)) != 0) {
+      Add("pool.unit",
+          "pool: unit is {} and must be a power of two from {} to {}: 256KiB suits most",
+          FormatBytes(unit), FormatBytes(kMinSlotBytes), FormatBytes(kMaxUnitBytes));
+    }
+    if (config_.lanes > kMaxLanes) {
+      Add("pool.lanes", "pool: {} lanes are more than the limit of {}: 0 lets the pool choose",
+          config_.lanes, kMaxLanes);
+    }
+    if (config_.deadline.count() <= 0 || config_.deadline > kMaxDeadline) {
+      Add("pool.deadline_ms", "pool: deadline_ms is {} and must be from 1 to {}: 30000 suits most",
+          config_.deadline.count(),
+          std::chrono::duration_cast<std::chrono::milliseconds>(kMaxDeadline).count());
+    }
+    CheckPath("pool.catalog", "pool catalog", config_.catalog.string());
+  }
+
+  void CheckDevices() {
+    const std::size_t count = config_.devices.size();
+    if (count == 0)
+      Add("", "no device: add at least one [[device]] table, or let `kvpool probe` write it");
+    if (count > kMaxDevices) {
+      Add("", "{} devices are more than the limit of {}: leave some out", count, kMaxDevices);
+      return;
+    }
+    std::map<std::filesystem::path, std::string> taken;
+    if (!config_.catalog.empty()) taken[config_.catalog.lexically_normal()] = "the catalog";
+    std::set<std::string> names;
+    for (std::size_t i = 0; i < count; ++i) {
+      const DeviceConfig& device = config_.devices[i];
+      const std::string key = fmt::format("device[{}].", i);
+      const std::string owner = Title("device", i, device.name);
+      CheckName(key + "name", fmt::format("device {}", i + 1), device.name);
+      if (!device.name.empty() && !names.insert(device.name).second) {
+        Add(key + "name", "{}: another device has this name: names are unique in a pool", owner);
+      }
+      CheckDevice(device, key, owner);
+      if (device.path.empty()) continue;
+      const auto [user, fresh] = taken.try_emplace(device.path.lexically_normal(), owner);
+      if (!fresh)
+        Add(key + "path", "{}: {} uses the same path: give each its own", owner, user->second);
+    }
+  }
+
+  void CheckDevice(const DeviceConfig& device, const std::string& key, const std::string& owner) {
+    const bool memory = device.kind == DeviceKind::kMemory;
+    CheckPath(key + "path", owner, device.path.string());
+    if (memory && !device.path.empty())
+      Add(key + "path", "{}: memory has no path: remove it", owner);
+    if (!memory && device.path.empty()) {
+      Add(key + "path", "{}: the path is missing: name the {}", owner,
+          device.kind == DeviceKind::kFile ? "file" : "block device");
+    }
+    CheckCapacity(device, key + "capacity", owner);
+    if (device.numa_node < -1 || (!memory && device.numa_node != -1)) {
+      Add(key + "numa_node", "{}: numa_node {} is for memory, 0 or above, or -1 for any: change it",
+          owner, device.numa_node);
+    }
+    if (device.accept_buffered && device.kind != DeviceKind::kFile) {
+      Add(key + "accept_buffered", "{}: accept_buffered is for files: remove it", owner);
+    }
+    CheckRate(key + "read_bandwidth", owner, "read_bandwidth", device.read_bytes_per_s);
+    CheckRate(key + "write_bandwidth", owner, "write_bandwidth", device.write_bytes_per_s);
+    if (!IsUtf8(device.faults))
+      Add(key + "faults", "{}: faults is not UTF-8 text: rewrite it", owner);
+    if (device.slow) CheckSlow(*device.slow, key + "slow.", owner);
+  }
+
+  void CheckCapacity(const DeviceConfig& device, const std::string& key, const std::string& owner) {
+    const std::uint64_t bytes = device.capacity_bytes;
+    if (bytes == 0 && device.kind == DeviceKind::kBlock) return;
+    if (bytes == 0) {
+      Add(key, "{}: the capacity is missing: write one such as \"4GiB\"", owner);
+    } else if (bytes % kSlabBytes != 0) {
+      Add(key, "{}: capacity {} is not a multiple of 2 MiB: {} bytes is the next one below", owner,
+          bytes, bytes - bytes % kSlabBytes);
+    } else if (bytes > kMaxDeviceBytes) {
+      Add(key, "{}: capacity {} is above the limit of {}: split the device", owner,
+          FormatBytes(bytes), FormatBytes(kMaxDeviceBytes));
+    }
+  }
+
+  void CheckSlow(const SlowConfig& slow, const std::string& key, const std::string& owner) {
+    CheckRate(key + "bandwidth", owner, "slow.bandwidth", slow.bytes_per_s);
+    if (!(slow.latency_us >= 0 && slow.latency_us <= kMaxLatencyUs)) {
+      Add(key + "latency_us", "{}: slow.latency_us is {} and must be from 0 to {}", owner,
+          slow.latency_us, kMaxLatencyUs);
+    }
+    if (slow.seed >> 63 != 0) {
+      Add(key + "seed", "{}: slow.seed {} is above 2^63 - 1, the most a TOML file can hold", owner,
+          slow.seed);
+    }
+  }
+
+  void CheckLinks() {
+    if (config_.links.size() > kMaxDevices) {
+      Add("", "{} links are more than the limit of {}: leave some out", config_.links.size(),
+          kMaxDevices);
+      return;
+    }
+    std::set<std::string> names;
+    std::vector<std::set<std::string>> members;
+    for (std::size_t i = 0; i < config_.links.size(); ++i) {
+      const LinkConfig& link = config_.links[i];
+      const std::string key = fmt::format("link[{}].", i);
+      const std::string owner = Title("link", i, link.name);
+      CheckName(key + "name", fmt::format("link {}", i + 1), link.name);
+      if (!link.name.empty() && !names.insert(link.name).second) {
+        Add(key + "name", "{}: another link has this name: names are unique in a pool", owner);
+      }
+      CheckRate(key + "bandwidth", owner, "bandwidth", link.bytes_per_s);
+      members.emplace_back(link.devices.begin(), link.devices.end());
+      CheckMembers(link, members.back(), key + "devices", owner);
+      CheckNesting(members, key + "devices", owner);
+    }
+  }
+
+  void CheckMembers(const LinkConfig& link, const std::set<std::string>& members,
+                    const std::string& key, const std::string& owner) {
+    if (members.empty()) Add(key, "{}: no devices: name those that share it", owner);
+    if (members.size() != link.devices.size()) Add(key, "{}: a device is named twice", owner);
+    for (const std::string& name : members) {
+      const auto same = [&](const DeviceConfig& device) { return device.name == name; };
+      if (std::none_of(config_.devices.begin(), config_.devices.end(), same)) {
+        Add(key, "{}: no device is named \"{}\": correct it or add the device", owner,
+            Printable(name));
+      }
+    }
+  }
+
+  // The last of `members` against those before it.
+  void CheckNesting(const std::vector<std::set<std::string>>& members, const std::string& key,
+                    const std::string& owner) {
+    const std::set<std::string>& last = members.back();
+    for (std::size_t i = 0; i + 1 < members.size(); ++i) {
+      const auto shared = std::count_if(last.begin(), last.end(), [&](const std::string& name) {
+        return members[i].contains(name);
+      });
+      const auto count = static_cast<std::size_t>(shared);
+      if (count == 0 || count == last.size() || count == members[i].size()) continue;
+      Add(key,
+          "{}: it shares some devices with {} and each has others: links must nest or be "
+          "disjoint",
+          owner, Title("link", i, config_.links[i].name));
+    }
+  }
+
+  const Config& config_;
+  std::vector<Problem> problems_;
+};
+
+}  // namespace
+
+std::vector<Problem> Check(const Config& config) { return Checker(config).Run(); }
+
+}  // namespace kvpool::config
+
+namespace kvpool {
+
+std::vector<std::string> Config::Validate() const {
+  std::vector<std::string> sentences;
+  for (config::Problem& problem : config::Check(*this)) {
+    sentences.push_back(std::move(problem.sentence));
+  }
+  return sentences;
+}
+
+}  // namespace kvpool

@@ -1,0 +1,100 @@
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/limits.h"
+#include "kvpool/config.h"
+
+namespace kvpool {
+namespace {
+
+std::string Quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\u{:04X}", static_cast<unsigned>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+std::string Size(std::uint64_t bytes) {
+  if (bytes != 0 && bytes % kGiB == 0) return fmt::format("\"{}GiB\"", bytes / kGiB);
+  if (bytes != 0 && bytes % kMiB == 0) return fmt::format("\"{}MiB\"", bytes / kMiB);
+  if (bytes != 0 && bytes % kKiB == 0) return fmt::format("\"{}KiB\"", bytes / kKiB);
+  return fmt::format("{}", bytes);
+}
+
+// The shortest text that is the same double again.
+std::string Rate(double bytes_per_s) {
+  const double megabytes = bytes_per_s / 1e6;
+  if (megabytes >= 1 && megabytes < 1e9 && std::floor(megabytes) * 1e6 == bytes_per_s) {
+    return fmt::format("\"{:.0f}MB/s\"", megabytes);
+  }
+  return fmt::format("{}", bytes_per_s);
+}
+
+const char* Word(DeviceKind kind) {
+  switch (kind) {
+    case DeviceKind::kMemory:
+      return "memory";
+    case DeviceKind::kFile:
+      return "file";
+    case DeviceKind::kBlock:
+      return "block";
+  }
+  return "";
+}
+
+void AddDevice(const DeviceConfig& device, std::string& out) {
+  const auto line = [&out](const char* key, const std::string& value) {
+    out += fmt::format("{} = {}\n", key, value);
+  };
+  out += "\n[[device]]\n";
+  line("name", Quoted(device.name));
+  line("kind", Quoted(Word(device.kind)));
+  if (!device.path.empty()) line("path", Quoted(device.path.string()));
+  if (device.capacity_bytes != 0) line("capacity", Size(device.capacity_bytes));
+  if (device.numa_node != -1) line("numa_node", fmt::format("{}", device.numa_node));
+  line("read_bandwidth", Rate(device.read_bytes_per_s));
+  line("write_bandwidth", Rate(device.write_bytes_per_s));
+  if (device.accept_buffered) line("accept_buffered", "true");
+  if (!device.faults.empty()) line("faults", Quoted(device.faults));
+  if (device.slow) {
+    line("slow",
+         fmt::format("{{ bandwidth = {}, latency_us = {}, seed = {} }}",
+                     Rate(device.slow->bytes_per_s), device.slow->latency_us, device.slow->seed));
+  }
+}
+
+void AddLink(const LinkConfig& link, std::string& out) {
+  std::string names;
+  for (const std::string& device : link.devices) {
+    if (!names.empty()) names += ", ";
+    names += Quoted(device);
+  }
+  out += fmt::format("\n[[link]]\nname = {}\nbandwidth = {}\ndevices = [{}]\n", Quoted(link.name),
+                     Rate(link.bytes_per_s), names);
+}
+
+}  // namespace
+
+std::string Config::ToToml() const {
+  std::string out = fmt::format("[pool]\nversion = {}\nname = {}\nunit = {}\npolicy = {}\n",
+                                version, Quoted(name), Size(unit_bytes), Quoted(policy));
+  out += fmt::format("placement = \"{}\"\nverify = {}\n",
+                     placement == Placement::kEqual ? "equal" : "bandwidth", verify);
+  if (!catalog.empty()) out += fmt::format("catalog = {}\n", Quoted(catalog.string()));
+  out += fmt::format("lanes = {}\ndeadline_ms = {}\ncreate_if_missing = {}\n", lanes,
+                     deadline.count(), create_if_missing);
+  for (const DeviceConfig& device : devices) AddDevice(device, out);
+  for (const LinkConfig& link : links) AddLink(link, out);
+  return out;
+}
+
+}  // namespace kvpool
