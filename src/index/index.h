@@ -5,18 +5,19 @@
 #include <memory>
 #include <span>
 
+#include "index/chunked_vector.h"
+#include "index/eviction_policy.h"
+#include "index/hash_table.h"
 #include "kvpool/key.h"
 #include "layout/extent.h"
 
 namespace kvpool::index {
 
-using EntryId = std::uint32_t;
-inline constexpr EntryId kNoEntry = 0xffffffff;
-
 enum class EntryState : std::uint8_t {
+  kFree,     // of the index's own: the id names no block
   kWriting,  // reserved by a put: nobody sees it
   kVisible,
-  kDoomed,   // dropped or evicted while pinned: nobody sees it; goes with the last pin
+  kDoomed,  // dropped or evicted while pinned: nobody sees it; goes with the last pin
 };
 
 struct NewEntry {
@@ -24,22 +25,20 @@ struct NewEntry {
   Key key;
   layout::BlockShape shape;
   std::uint64_t generation = 0;
-  std::uint64_t ordinal = 0;     // position in its chain
-  EntryId parent = kNoEntry;     // the preceding block if present (any state but kDoomed)
+  std::uint64_t ordinal = 0;  // position in its chain
+  EntryId parent = kNoEntry;  // the preceding block if present (any state but kDoomed)
 };
 
 struct EntryView {
   std::uint32_t space = 0;
-  Key key;                       // valid until Erase
+  Key key;  // valid until Erase
   layout::BlockShape shape;
   std::uint64_t generation = 0;
   std::uint64_t ordinal = 0;
-  EntryId parent = kNoEntry;
+  EntryId parent = kNoEntry;  // kNoEntry also where the parent has gone
   EntryState state = EntryState::kVisible;
   std::span<layout::UnitRecord> units;
 };
-
-class EvictionPolicy;
 
 // At most 200 bytes a key beyond the key's own bytes, plus 16 a unit.
 // Threads: const methods may run together; all others alone (the pool's lock).
@@ -47,6 +46,8 @@ class Index {
  public:
   explicit Index(std::unique_ptr<EvictionPolicy> policy);
   ~Index();
+  Index(const Index&) = delete;
+  Index& operator=(const Index&) = delete;
 
   // --- looking; no side effects, entries that are kVisible only ---
   std::size_t Match(std::uint32_t space, std::span<const Key> keys) const;
@@ -61,24 +62,78 @@ class Index {
   EntryId Reserve(const NewEntry& entry);
   // kWriting -> kVisible. The pin stays until Unpin.
   void Publish(EntryId entry);
-  // Tells the eviction policy that a request used the block.
-  void Reference(EntryId entry);
+  // Tells the eviction policy that a request used the block. Call it in chain order. `parent`, if
+  // known, is the preceding block (as in NewEntry); an entry that has lost its parent is chained
+  // to it again.
+  void Reference(EntryId entry, EntryId parent = kNoEntry);
   void Pin(EntryId entry);
   // True when the entry was doomed and this was its last pin: free its units, then Erase it.
   bool Unpin(EntryId entry);
-  // Nobody finds it from now on. True when it has no pins: free its units, then Erase it.
+  // Nobody finds it from now on, and the blocks chained to it have lost their parent. True when it
+  // has no pins: free its units, then Erase it. An entry is doomed once.
   bool Doom(EntryId entry);
+  // The entry is doomed and has no pins.
   void Erase(EntryId entry);
 
   // The block that should go next: kVisible, no pins. kNoEntry when there is none. Amortised: no
-  // scan. The caller dooms it.
+  // scan. The caller dooms it before it calls any other non-const method, or the policy takes the
+  // block for dropped, not evicted.
   EntryId Victim();
 
   // --- bookkeeping ---
-  std::size_t size() const;  // visible
+  std::size_t size() const { return visible_; }
   // Calls visit(EntryId) for every kVisible entry, in no particular order.
   template <class Visit>
-  void ForEach(Visit&& visit) const;
+  void ForEach(Visit&& visit) const {
+    for (EntryId entry = 0; entry < end_; ++entry) {
+      if (entries_[entry].state == EntryState::kVisible) visit(entry);
+    }
+  }
+
+ private:
+  // 80 bytes; what a lookup reads comes first and never straddles a cache line.
+  struct alignas(16) Entry {
+    std::byte* bytes = nullptr;  // the key, padding to 8, the unit records
+    std::uint32_t space = 0;
+    std::uint16_t key_bytes = 0;
+    EntryState state = EntryState::kFree;
+    bool parked = false;  // the policy does not offer it until it is unpinned
+    std::uint64_t hash = 0;
+    std::uint64_t generation = 0;
+    std::uint64_t ordinal = 0;
+    std::uint64_t block_bytes = 0;
+    std::uint32_t pins = 0;
+    EntryId parent = kNoEntry;
+    EntryId first_child = kNoEntry;
+    EntryId next_sibling = kNoEntry;  // of a free entry: the next free one
+    EntryId previous_sibling = kNoEntry;
+    std::uint16_t units = 0;
+    std::uint16_t unit_pages = 0;  // unit_bytes, slot_bytes in steps of kIoAlignment
+    std::uint16_t slot_pages = 0;
+  };
+  static_assert(sizeof(Entry) == 80);
+
+  static std::uint64_t HashOf(std::uint32_t space, Key key);
+  static Key KeyOf(const Entry& entry);
+  static layout::UnitRecord* UnitsOf(const Entry& entry);
+  bool Is(EntryId entry, std::uint32_t space, Key key) const;
+  EntryId FindHashed(std::uint64_t hash, std::uint32_t space, Key key) const;
+  // Finds up to kBatch keys at once, so that their cache misses overlap.
+  static constexpr std::size_t kBatch = 32;
+  void FindVisible(std::uint32_t space, std::span<const Key> keys, bool* present) const;
+
+  EntryId TakeId();
+  void Link(EntryId entry, EntryId parent);
+  void Unlink(EntryId entry);
+  void OrphanChildren(EntryId entry);
+
+  std::unique_ptr<EvictionPolicy> policy_;
+  HashTable table_;  // every entry that is kWriting or kVisible
+  ChunkedVector<Entry> entries_;
+  EntryId end_ = 0;  // ids below it have been in use
+  EntryId first_free_ = kNoEntry;
+  EntryId last_victim_ = kNoEntry;
+  std::size_t visible_ = 0;
 };
 
 }  // namespace kvpool::index
