@@ -23,9 +23,9 @@ struct BlockShape {
   std::uint32_t slot_bytes = 0;  // unit_bytes, at least kMinSlotBytes
 
   std::uint32_t BytesOf(std::uint32_t unit) const {
-    return unit + 1 < units ? unit_bytes
-                            : static_cast<std::uint32_t>(block_bytes -
-                                                         std::uint64_t{unit_bytes} * (units - 1));
+    return unit + 1 < units
+               ? unit_bytes
+               : static_cast<std::uint32_t>(block_bytes - std::uint64_t{unit_bytes} * (units - 1));
   }
   friend bool operator==(const BlockShape&, const BlockShape&) = default;
 };

@@ -13,10 +13,10 @@ namespace kvpool::layout {
 struct PlacementRequest {
   std::span<const DeviceRate> devices;
   std::span<const LinkRate> links;
-  std::uint64_t first_ordinal = 0;   // where the first block stands in its context
+  std::uint64_t first_ordinal = 0;  // where the first block stands in its context
   std::uint32_t blocks = 0;
   std::uint32_t units_per_block = 0;
-  std::uint32_t slices = 1;          // layers; unit u belongs to slice u * slices / units_per_block
+  std::uint32_t slices = 1;  // layers; unit u belongs to slice u * slices / units_per_block
 };
 
 // Deals units in proportion to the devices' shares so that every prefix of a context, every layer

@@ -11,9 +11,9 @@
 namespace kvpool::layout {
 
 struct DeviceRate {
-  double read_bytes_per_s = 0;    // as seen from the destination; > 0
-  std::uint64_t free_units = 0;   // it can take no more than this
-  bool scarce = false;            // memory: spend as little as the best finish allows
+  double read_bytes_per_s = 0;   // as seen from the destination; > 0
+  std::uint64_t free_units = 0;  // it can take no more than this
+  bool scarce = false;           // memory: spend as little as the best finish allows
 };
 
 // What several devices share on the way. Links nest or are disjoint.
