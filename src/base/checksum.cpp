@@ -1,7 +1,10 @@
 #include "base/checksum.h"
 
-#define XXH_STATIC_LINKING_ONLY  // XXH3_state_t on the stack of XXH3_createState's callers
 #include <xxhash.h>
+#if defined(__x86_64__)
+// The library's own choice of vector width at run time: three times the speed of its plain build.
+#include <xxh_x86dispatch.h>
+#endif
 
 #include "base/check.h"
 
