@@ -23,7 +23,7 @@ enum class EntryState : std::uint8_t {
 struct NewEntry {
   std::uint32_t space = 0;
   Key key;
-  layout::BlockShape shape;
+  layout::BlockShape shape = {};
   std::uint64_t generation = 0;
   std::uint64_t ordinal = 0;  // position in its chain
   EntryId parent = kNoEntry;  // the preceding block if present (any state but kDoomed)
@@ -32,7 +32,7 @@ struct NewEntry {
 struct EntryView {
   std::uint32_t space = 0;
   Key key;  // valid until Erase
-  layout::BlockShape shape;
+  layout::BlockShape shape = {};
   std::uint64_t generation = 0;
   std::uint64_t ordinal = 0;
   EntryId parent = kNoEntry;  // kNoEntry also where the parent has gone
