@@ -21,35 +21,37 @@ enum class Op : std::uint8_t { kRead, kWrite, kFlush };
 // alone from Submit until Poll hands it back.
 struct Io {
   Op op = Op::kRead;
-  Status status = Status::kOk;             // out: kOk, kIoError, kCancelled, kInvalid
-  std::uint64_t offset = 0;                // bytes from the device's start
-  std::uint32_t bytes = 0;                 // the sum of the segments; 0 for a flush
-  std::span<const iovec> segments;         // where the bytes land or come from
-  void* user = nullptr;                    // the submitter's
-  // The queue's own, between Submit and Poll.
-  Io* queue_next = nullptr;
-  std::int64_t queue_due_ns = 0;
-  std::uint32_t queue_progress = 0;
+  Status status = Status::kOk;      // out: kOk, kIoError, kCancelled, kInvalid
+  std::uint64_t offset = 0;         // bytes from the device's start
+  std::uint32_t bytes = 0;          // the sum of the segments, > 0; 0 for a flush
+  std::span<const iovec> segments;  // where the bytes land or come from
+  void* user = nullptr;             // the submitter's
+  // The queues' own, between Submit and Poll. Wrappers pass an Io on, so each field has one owner:
+  Io* queue_next = nullptr;          // the queue that holds it in a list
+  std::int64_t queue_due_ns = 0;     // the slow wrapper
+  std::uint32_t queue_progress = 0;  // the back end
 };
 
 // What a submitter must respect, and what a pool wants to know.
 struct Traits {
   std::string name;
-  std::string kind;                 // "memory", "file", "block"
-  std::string description;          // the path taken and why, for people
-  std::uint64_t capacity_bytes = 0;
-  std::uint32_t alignment = 4096;   // of offsets, lengths and addresses; 1: none
+  std::string kind;                  // "memory", "file", "block"
+  std::string description;           // the path taken and why, for people
+  std::uint64_t capacity_bytes = 0;  // what Ios may touch; a drive's label lies outside of it
+  std::uint32_t alignment = 4096;    // of offsets, lengths and addresses; 1: none
   std::uint32_t max_io_bytes = 1 << 20;
   std::uint32_t max_segments = 64;
-  std::uint32_t depth = 32;         // I/Os in flight that saturate it
+  std::uint32_t depth = 32;  // I/Os in flight that saturate it
   int numa_node = -1;
-  bool mapped = false;              // the processor can address its bytes: Device::Map
-  bool needs_polling = false;       // completions are found by Poll only; no event wakes the lane
-  bool volatile_bytes = false;      // nothing survives the process
+  bool mapped = false;          // the processor can address its bytes: Device::Map
+  bool needs_polling = false;   // completions are found by Poll only; no event wakes the lane
+  bool volatile_bytes = false;  // nothing survives the process
 };
 
 struct QueueOptions {
-  // An eventfd that the queue adds to when Poll may have something; -1: the owner polls.
+  // An eventfd that the queue adds to when Poll may have something; -1: the owner polls. Whoever
+  // waits for it polls until Poll gives less than was asked, and takes EINTR as a wake-up: the
+  // kernel finishes transfers on the waiting thread.
   int event_fd = -1;
 };
 
@@ -63,7 +65,8 @@ class Queue {
   virtual std::size_t Submit(std::span<Io* const> ios) = 0;
 
   // Hands back up to done.size() finished Ios. Does not wait. A short transfer never shows: it is
-  // completed or becomes kIoError.
+  // completed or becomes kIoError. A flush that is kOk covers the writes handed back before it was
+  // submitted.
   virtual std::size_t Poll(std::span<Io*> done) = 0;
 
   // Asks that `io`, in flight, end soon. It still comes back by Poll, exactly once, with whatever

@@ -1,0 +1,285 @@
+// What every device promises, back end or wrapper.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+
+#include "device/slow.h"
+#include "device/test_support.h"
+
+namespace kvpool::device {
+namespace {
+
+struct Case {
+  const char* name;
+  std::function<Result<std::unique_ptr<Device>>(const ScratchFolder&)> make;
+};
+
+Result<std::unique_ptr<Device>> MakeFile(const ScratchFolder& folder, OpenOptions options = {},
+                                         const std::function<void(DeviceConfig&)>& change = {}) {
+  DeviceConfig config = FileConfig(folder / "device");
+  if (change) change(config);
+  if (auto created = CreateDevice(config, Creation()); !created) {
+    return tl::unexpected(created.error());
+  }
+  return OpenDevice(config, options);
+}
+
+Result<std::unique_ptr<Device>> MakeMemory(const std::function<void(DeviceConfig&)>& change = {}) {
+  DeviceConfig config = MemoryConfig();
+  if (change) change(config);
+  return OpenDevice(config);
+}
+
+constexpr SlowConfig kSlow{.bytes_per_s = 2e9, .latency_us = 50, .seed = 3};
+
+const Case kCases[] = {
+    {"memory", [](const ScratchFolder&) { return MakeMemory(); }},
+    {"file", [](const ScratchFolder& folder) { return MakeFile(folder); }},
+    {"file_threads",
+     [](const ScratchFolder& folder) { return MakeFile(folder, {.avoid_io_uring = true}); }},
+    {"slow_memory",
+     [](const ScratchFolder&) { return MakeMemory([](DeviceConfig& c) { c.slow = kSlow; }); }},
+    {"slow_file",
+     [](const ScratchFolder& folder) {
+       return MakeFile(folder, {}, [](DeviceConfig& c) { c.slow = kSlow; });
+     }},
+};
+
+class Contract : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    auto device = GetParam().make(folder_);
+    ASSERT_TRUE(device) << device.error().message;
+    device_ = std::move(*device);
+    owner_ = std::make_unique<Owner>(*device_);
+  }
+
+  const Traits& traits() const { return device_->traits(); }
+  std::uint32_t Step() const { return std::max(traits().alignment, 512u); }
+
+  ScratchFolder folder_;
+  std::unique_ptr<Device> device_;
+  std::unique_ptr<Owner> owner_;
+};
+
+TEST_P(Contract, TraitsAreUsable) {
+  EXPECT_FALSE(traits().name.empty());
+  EXPECT_FALSE(traits().kind.empty());
+  EXPECT_FALSE(traits().description.empty());
+  EXPECT_EQ(traits().capacity_bytes, 8 * kMiB);
+  EXPECT_LE(traits().alignment, kIoAlignment);
+  EXPECT_GE(traits().max_io_bytes, 256 * kKiB);
+  EXPECT_GE(traits().depth, 1u);
+  EXPECT_EQ(traits().mapped, device_->Map(0) != nullptr);
+}
+
+TEST_P(Contract, WhatIsWrittenIsReadBack) {
+  Buffer out(1 * kMiB);
+  Buffer in(1 * kMiB);
+  for (const std::uint64_t offset : {0 * kMiB, 3 * kMiB, 7 * kMiB}) {
+    out.Fill(offset + 1);
+    TestIo write(Op::kWrite, offset, {out.All()});
+    EXPECT_EQ(owner_->Run(write), Status::kOk);
+  }
+  for (const std::uint64_t offset : {7 * kMiB, 0 * kMiB, 3 * kMiB}) {
+    out.Fill(offset + 1);
+    TestIo read(Op::kRead, offset, {in.All()});
+    EXPECT_EQ(owner_->Run(read), Status::kOk);
+    EXPECT_TRUE(in == out) << offset;
+  }
+}
+
+TEST_P(Contract, ScatteredSegmentsKeepTheirOrder) {
+  Buffer out(256 * kKiB);
+  Buffer in(256 * kKiB);
+  out.Fill(5);
+  std::vector<iovec> back_to_front;
+  for (int i = 15; i >= 0; --i) back_to_front.push_back(out.Part(i * 16 * kKiB, 16 * kKiB));
+  TestIo write(Op::kWrite, 64 * kKiB, back_to_front);
+  ASSERT_EQ(owner_->Run(write), Status::kOk);
+
+  std::vector<iovec> uneven{in.Part(0, 4 * kKiB), in.Part(4 * kKiB, 124 * kKiB),
+                            in.Part(128 * kKiB, 128 * kKiB)};
+  TestIo read(Op::kRead, 64 * kKiB, uneven);
+  ASSERT_EQ(owner_->Run(read), Status::kOk);
+  for (std::size_t i = 0; i < 16; ++i) {
+    EXPECT_TRUE(std::equal(in.data() + i * 16 * kKiB, in.data() + (i + 1) * 16 * kKiB,
+                           out.data() + (15 - i) * 16 * kKiB))
+        << i;
+  }
+}
+
+TEST_P(Contract, AsManySegmentsAsPromised) {
+  const std::size_t count = traits().max_segments;
+  Buffer out(count * 4096);
+  Buffer in(count * 4096);
+  out.Fill(6);
+  std::vector<iovec> from;
+  std::vector<iovec> into;
+  for (std::size_t i = 0; i < count; ++i) {
+    from.push_back(out.Part(i * 4096, 4096));
+    into.push_back(in.Part(i * 4096, 4096));
+  }
+  TestIo write(Op::kWrite, 0, from);
+  TestIo read(Op::kRead, 0, into);
+  EXPECT_EQ(owner_->Run(write), Status::kOk);
+  EXPECT_EQ(owner_->Run(read), Status::kOk);
+  EXPECT_TRUE(in == out);
+
+  from.push_back(out.Part(0, 4096));
+  TestIo more(Op::kWrite, 0, from);
+  EXPECT_EQ(owner_->Run(more), Status::kInvalid);
+}
+
+TEST_P(Contract, BadBoundsAndSizesAreInvalidAndTouchNothing) {
+  Buffer out(2 * kMiB + 8192, 0xee);
+  const std::uint64_t end = traits().capacity_bytes;
+  const std::size_t step = Step();
+  struct {
+    std::uint64_t offset;
+    std::size_t bytes;
+  } bad[] = {{end, step},
+             {end - step, 2 * step},
+             {end + step, step},
+             {~std::uint64_t{0} - step + 1, step},
+             {0, 0},
+             {0, traits().max_io_bytes + step}};
+  for (const auto& [offset, bytes] : bad) {
+    for (const Op op : {Op::kRead, Op::kWrite}) {
+      TestIo io(op, offset, {out.Part(0, bytes)});
+      EXPECT_EQ(owner_->Run(io), Status::kInvalid) << offset << " " << bytes;
+    }
+  }
+  TestIo no_segments(Op::kRead, 0, {});
+  no_segments.bytes = static_cast<std::uint32_t>(step);
+  EXPECT_EQ(owner_->Run(no_segments), Status::kInvalid);
+  TestIo null_segment(Op::kRead, 0, {{nullptr, step}});
+  EXPECT_EQ(owner_->Run(null_segment), Status::kInvalid);
+  TestIo wrong_sum(Op::kWrite, 0, {out.Part(0, step)});
+  wrong_sum.bytes *= 2;
+  EXPECT_EQ(owner_->Run(wrong_sum), Status::kInvalid);
+  TestIo flush_with_bytes(Op::kFlush, 0, {out.Part(0, step)});
+  EXPECT_EQ(owner_->Run(flush_with_bytes), Status::kInvalid);
+
+  Buffer in(step, 0x11);
+  TestIo last(Op::kRead, end - step, {in.All()});
+  EXPECT_EQ(owner_->Run(last), Status::kOk);
+  EXPECT_TRUE(in == Buffer(step, 0));
+}
+
+TEST_P(Contract, AlignmentIsAsTheTraitsSay) {
+  Buffer memory(16 * kKiB);
+  const Status expected = traits().alignment == 1 ? Status::kOk : Status::kInvalid;
+  TestIo offset(Op::kRead, 1, {memory.Part(0, 4096)});
+  EXPECT_EQ(owner_->Run(offset), expected);
+  TestIo address(Op::kRead, 0, {memory.Part(1, 4096)});
+  EXPECT_EQ(owner_->Run(address), expected);
+  TestIo length(Op::kRead, 0, {memory.Part(0, 4095)});
+  EXPECT_EQ(owner_->Run(length), expected);
+  TestIo segment(Op::kRead, 0, {memory.Part(0, 100), memory.Part(4096, 3996)});
+  EXPECT_EQ(owner_->Run(segment), expected);
+}
+
+TEST_P(Contract, EveryIoComesBackOnceAndAFullQueueTakesFewer) {
+  constexpr std::size_t kIos = 2000;
+  Buffer memory(kIos * 4096);
+  std::vector<std::unique_ptr<TestIo>> ios;
+  std::vector<Io*> waiting;
+  for (std::size_t i = 0; i < kIos; ++i) {
+    const bool bad = i % 7 == 3;
+    ios.push_back(std::make_unique<TestIo>(i % 2 == 0 ? Op::kRead : Op::kWrite,
+                                           bad ? traits().capacity_bytes : i * 4096,
+                                           std::vector{memory.Part(i * 4096, 4096)}));
+    waiting.push_back(ios.back().get());
+  }
+  std::map<Io*, int> seen;
+  std::span<Io* const> left = waiting;
+  std::size_t in_flight = owner_->queue().Submit(left);
+  EXPECT_GE(in_flight, std::min<std::size_t>(traits().depth, 4));
+  EXPECT_LT(in_flight, kIos);
+  left = left.subspan(in_flight);
+  while (in_flight > 0) {
+    for (Io* io : owner_->Wait(1)) {
+      ++seen[io];
+      --in_flight;
+    }
+    const std::size_t more = owner_->queue().Submit(left);
+    left = left.subspan(more);
+    in_flight += more;
+    if (::testing::Test::HasFailure()) break;
+  }
+  EXPECT_TRUE(left.empty());
+  ASSERT_EQ(seen.size(), kIos);
+  for (std::size_t i = 0; i < kIos; ++i) {
+    EXPECT_EQ(seen[ios[i].get()], 1);
+    EXPECT_EQ(ios[i]->status, i % 7 == 3 ? Status::kInvalid : Status::kOk) << i;
+  }
+  Io* none;
+  EXPECT_EQ(owner_->queue().Poll({&none, 1}), 0u);
+}
+
+TEST_P(Contract, AnIoCanBeUsedAgain) {
+  Buffer memory(8192);
+  TestIo io(Op::kRead, traits().capacity_bytes, {memory.All()});
+  EXPECT_EQ(owner_->Run(io), Status::kInvalid);
+  io.offset = 0;
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(owner_->Run(io), Status::kOk);
+}
+
+TEST_P(Contract, FlushAnswers) {
+  Buffer memory(8192, 3);
+  TestIo write(Op::kWrite, 0, {memory.All()});
+  EXPECT_EQ(owner_->Run(write), Status::kOk);
+  TestIo flush(Op::kFlush, 0, {});
+  EXPECT_EQ(owner_->Run(flush), Status::kOk);
+}
+
+TEST_P(Contract, CancelledIosComeBackOnce) {
+  constexpr std::size_t kIos = 64;
+  Buffer memory(kIos * 64 * kKiB);
+  std::vector<std::unique_ptr<TestIo>> ios;
+  std::vector<Io*> all;
+  for (std::size_t i = 0; i < kIos; ++i) {
+    ios.push_back(std::make_unique<TestIo>(Op::kRead, i * 64 * kKiB,
+                                           std::vector{memory.Part(i * 64 * kKiB, 64 * kKiB)}));
+    all.push_back(ios.back().get());
+  }
+  const std::size_t taken = owner_->queue().Submit(all);
+  for (std::size_t i = 0; i < taken; ++i) {
+    owner_->queue().Cancel(*ios[i]);
+    owner_->queue().Cancel(*ios[i]);
+  }
+  const auto done = owner_->Wait(taken);
+  EXPECT_EQ(std::set<Io*>(done.begin(), done.end()).size(), taken);
+  for (Io* io : done) {
+    EXPECT_TRUE(io->status == Status::kOk || io->status == Status::kCancelled);
+  }
+  TestIo after(Op::kRead, 0, {memory.Part(0, 4096)});
+  EXPECT_EQ(owner_->Run(after), Status::kOk);
+}
+
+TEST_P(Contract, TwoQueuesDoNotDisturbEachOther) {
+  Owner other(*device_);
+  Buffer a(64 * kKiB, 1);
+  Buffer b(64 * kKiB, 2);
+  TestIo write_a(Op::kWrite, 0, {a.All()});
+  TestIo write_b(Op::kWrite, 64 * kKiB, {b.All()});
+  ASSERT_TRUE(owner_->Submit(write_a));
+  ASSERT_TRUE(other.Submit(write_b));
+  EXPECT_EQ(other.Wait(1), std::vector<Io*>{&write_b});
+  EXPECT_EQ(owner_->Wait(1), std::vector<Io*>{&write_a});
+  Buffer in(128 * kKiB);
+  TestIo read(Op::kRead, 0, {in.All()});
+  EXPECT_EQ(other.Run(read), Status::kOk);
+  EXPECT_TRUE(std::equal(a.data(), a.data() + a.size(), in.data()));
+  EXPECT_TRUE(std::equal(b.data(), b.data() + b.size(), in.data() + a.size()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, Contract, ::testing::ValuesIn(kCases),
+                         [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace kvpool::device

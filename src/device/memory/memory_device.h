@@ -1,0 +1,20 @@
+// Memory device: the memory of one NUMA node as a module of the pool.
+#pragma once
+
+#include "device/device.h"
+
+namespace kvpool::device {
+
+struct MemoryDeviceOptions {
+  std::string name;
+  std::uint64_t capacity_bytes = 0;  // a multiple of 2 MiB
+  int numa_node = -1;
+  bool shareable = false;  // another process can map it; may cost the transparent hugepages
+  bool lock = true;        // tried
+};
+
+// kNoSpace, kInvalid: as mem::Region::Make. Queues copy inside Submit; mapped, volatile,
+// alignment 1.
+Result<std::unique_ptr<Device>> OpenMemoryDevice(const MemoryDeviceOptions& options);
+
+}  // namespace kvpool::device

@@ -1,0 +1,51 @@
+// From what a configuration says to a device with its wrappers, and back to nothing.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "device/device.h"
+#include "device/label.h"
+#include "kvpool/config.h"
+
+namespace kvpool::device {
+
+struct OpenOptions {
+  const Clock* clock = &Clock::Monotonic();  // of the slow wrapper; outlives the device
+  std::uint64_t pool_id = 0;                 // what the label has to say; 0: anything
+  std::uint64_t device_id = 0;               // the same
+  bool shareable_memory = false;     // memory: another process can map it; may cost hugepages
+  bool lock_memory = true;           // memory: tried
+  bool avoid_io_uring = false;       // take the threads that stand in where io_uring is refused
+  bool faults_outside_slow = false;  // else an injected error takes as long as the I/O would have
+};
+
+// The back end, wrapped as config.slow and config.faults say. A drive is held against other
+// processes, and other openings of this one, until the device is closed.
+// kNotFound (no such file, no label), kInvalid (in use, wrong label, shrunk, malformed faults),
+// kUnsupported (O_DIRECT refused, another version), kCorrupt, kNoSpace, kIoError.
+Result<std::unique_ptr<Device>> OpenDevice(const DeviceConfig& config,
+                                           const OpenOptions& options = {});
+
+struct CreateOptions {
+  Label label;  // its capacity is taken from the configuration
+  // A block device that carries a filesystem, a partition table or a pool's label is only taken
+  // when told twice: `force`, and `confirm` naming its path or its serial number.
+  bool force = false;
+  std::string confirm;
+};
+
+// Makes the file of a file device, preallocated, or labels a block device; nothing for memory.
+// kExists, kNoSpace, kInvalid, kUnsupported, kIoError. On failure leaves nothing behind.
+Result<void> CreateDevice(const DeviceConfig& config, const CreateOptions& options);
+
+// Deletes the file, or wipes the label of a block device. Only what carries a label; pool_id 0:
+// any.
+Result<void> RemoveDevice(const DeviceConfig& config, std::uint64_t pool_id = 0);
+
+// The label of a file or block device, whatever else uses it. kNotFound, kUnsupported, kCorrupt,
+// kInvalid, kIoError.
+Result<Label> ReadLabel(const DeviceConfig& config);
+
+}  // namespace kvpool::device

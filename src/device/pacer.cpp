@@ -1,0 +1,48 @@
+#include "device/pacer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
+namespace kvpool::device {
+namespace {
+
+constexpr std::int64_t kTicksPerNs = 16;
+
+// SplitMix64's finaliser (Steele, Lea, Flood 2014): the i-th number without a shared state.
+std::uint64_t Mix(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+Pacer::Pacer(const Pace& pace)
+    : ticks_per_byte_(1e9 * kTicksPerNs / pace.bytes_per_s),
+      latency_ns_(pace.latency_ns),
+      jitter_seed_(pace.jitter_seed) {
+  KVPOOL_CHECK(pace.bytes_per_s > 0 && pace.latency_ns >= 0);
+}
+
+std::int64_t Pacer::Reserve(std::int64_t now_ns, std::uint64_t bytes) {
+  const auto length =
+      static_cast<std::int64_t>(std::ceil(static_cast<double>(bytes) * ticks_per_byte_));
+  std::int64_t free = free_ticks_.load(std::memory_order_relaxed);
+  std::int64_t end;
+  do {
+    end = std::max(now_ns * kTicksPerNs, free) + length;
+  } while (!free_ticks_.compare_exchange_weak(free, end, std::memory_order_relaxed));
+  return (end + kTicksPerNs - 1) / kTicksPerNs + Latency();
+}
+
+std::int64_t Pacer::Latency() {
+  if (jitter_seed_ == 0 || latency_ns_ == 0) return latency_ns_;
+  const auto i = transfers_.fetch_add(1, std::memory_order_relaxed);
+  const double factor = 0.5 + static_cast<double>(Mix(jitter_seed_ + i) >> 11) * 0x1p-53;
+  return static_cast<std::int64_t>(static_cast<double>(latency_ns_) * factor);
+}
+
+}  // namespace kvpool::device

@@ -1,0 +1,132 @@
+#include "device/slow.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "base/check.h"
+#include "base/units.h"
+
+namespace kvpool::device {
+namespace {
+
+constexpr std::size_t kMaxHeld = 256;  // Ios that one queue has taken and not handed back
+
+class SlowQueue final : public Queue {
+ public:
+  SlowQueue(std::unique_ptr<Queue> inner, Pacer& pacer, const Clock& clock)
+      : inner_(std::move(inner)), pacer_(pacer), clock_(clock) {
+    waiting_.reserve(kMaxHeld);
+  }
+  ~SlowQueue() override { KVPOOL_CHECK(held_ == 0); }
+
+  std::size_t Submit(std::span<Io* const> ios) override {
+    ios = ios.first(std::min(ios.size(), kMaxHeld - held_));
+    std::size_t taken = 0;
+    while (taken < ios.size()) {
+      const std::int64_t now = clock_.NowNs();
+      const std::size_t more = inner_->Submit(ios.subspan(taken));
+      if (more == 0) break;
+      for (Io* io : ios.subspan(taken, more)) io->queue_due_ns = pacer_.Reserve(now, io->bytes);
+      taken += more;
+      Collect();
+    }
+    held_ += taken;
+    return taken;
+  }
+
+  std::size_t Poll(std::span<Io*> done) override {
+    Collect();
+    std::size_t count = 0;
+    if (waiting_.empty()) return count;
+    const std::int64_t now = clock_.NowNs();
+    while (count < done.size() && !waiting_.empty() && waiting_.front()->queue_due_ns <= now) {
+      std::pop_heap(waiting_.begin(), waiting_.end(), DueLater);
+      done[count++] = waiting_.back();
+      waiting_.pop_back();
+    }
+    held_ -= count;
+    return count;
+  }
+
+  // An Io that only waits for its time ends now; the time it reserved is not given back.
+  void Cancel(Io& io) override {
+    const auto at = std::find(waiting_.begin(), waiting_.end(), &io);
+    if (at == waiting_.end()) {
+      io.queue_due_ns = 0;
+      inner_->Cancel(io);
+      return;
+    }
+    io.queue_due_ns = 0;
+    std::make_heap(waiting_.begin(), waiting_.end(), DueLater);
+  }
+
+  std::int64_t NextPollNs() const override {
+    const std::int64_t inner = inner_->NextPollNs();
+    return waiting_.empty() ? inner : std::min(inner, waiting_.front()->queue_due_ns);
+  }
+
+ private:
+  static bool DueLater(const Io* a, const Io* b) { return a->queue_due_ns > b->queue_due_ns; }
+
+  // Takes over what the inner queue has finished.
+  void Collect() {
+    std::array<Io*, 32> finished;
+    std::size_t count;
+    do {
+      count = inner_->Poll(finished);
+      for (Io* io : std::span(finished).first(count)) {
+        waiting_.push_back(io);
+        std::push_heap(waiting_.begin(), waiting_.end(), DueLater);
+      }
+    } while (count == finished.size());
+  }
+
+  std::unique_ptr<Queue> inner_;
+  Pacer& pacer_;
+  const Clock& clock_;
+  std::size_t held_ = 0;
+  std::vector<Io*> waiting_;  // finished inside, a heap with the earliest due on top
+};
+
+class SlowDevice final : public Device {
+ public:
+  SlowDevice(std::unique_ptr<Device> inner, const Pace& pace, const Clock& clock)
+      : inner_(std::move(inner)), clock_(clock), pacer_(pace), traits_(inner_->traits()) {
+    inline_ = traits_.mapped;
+    traits_.mapped = false;
+    traits_.description += fmt::format(", slowed to {}", FormatRate(pace.bytes_per_s));
+    // What the latency keeps under way comes on top of what the inner device needs.
+    const double under_way = pace.bytes_per_s * static_cast<double>(pace.latency_ns) / 1e9;
+    traits_.depth += static_cast<std::uint32_t>(
+        std::min(static_cast<double>(kMaxHeld / 2), std::ceil(under_way / traits_.max_io_bytes)));
+  }
+
+  const Traits& traits() const override { return traits_; }
+
+  Result<std::unique_ptr<Queue>> OpenQueue(const QueueOptions& options) override {
+    // Copies are collected inside Submit: waking the owner for them would only cost time.
+    auto inner = inner_->OpenQueue(inline_ ? QueueOptions{} : options);
+    if (!inner) return tl::unexpected(inner.error());
+    return std::make_unique<SlowQueue>(std::move(*inner), pacer_, clock_);
+  }
+
+ private:
+  std::unique_ptr<Device> inner_;
+  const Clock& clock_;
+  Pacer pacer_;
+  Traits traits_;
+  bool inline_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> MakeSlow(std::unique_ptr<Device> inner, const Pace& pace,
+                                 const Clock& clock) {
+  return std::make_unique<SlowDevice>(std::move(inner), pace, clock);
+}
+
+}  // namespace kvpool::device
