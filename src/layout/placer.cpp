@@ -15,9 +15,9 @@ namespace kvpool::layout {
 namespace {
 
 constexpr std::size_t kTables = 16;
-constexpr std::uint64_t kTableUnits = 1 << 20;  // a table's memory, one byte each
+constexpr std::uint64_t kTableUnits = 1 << 18;  // a table's memory, one byte each
 constexpr std::uint64_t kLargeUnits = 1024;     // requests worth shares of their own
-constexpr double kStepsPerOctave = 256;         // shares are told apart by 0.27 %
+constexpr double kStepsPerOctave = 1024;        // shares are told apart by 0.07 %
 
 struct Deal {
   std::vector<std::int32_t> shares;  // quantised
