@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kvpool/key.h"
@@ -21,32 +22,38 @@ struct BlockRow {
   std::uint64_t block_bytes = 0;
   std::uint64_t generation = 0;  // unique for ever in a pool
   std::uint64_t ordinal = 0;
-  std::string parent;            // the parent's key; empty: none
+  std::string parent;  // the parent's key; empty: none
   std::vector<layout::UnitRecord> units;
 };
 
 struct Change {
+  // kAdd replaces a row of the same generation; kRemove of an absent one does nothing.
   enum class Kind : std::uint8_t { kAdd, kRemove } kind = Kind::kAdd;
   BlockRow row;  // kRemove: generation only
 };
 
-// Format: docs/formats/catalog.md.
+// Format: docs/formats/catalog.md. An open catalog is locked against other processes.
+// Every method may fail with kNoSpace, kIoError or kCorrupt (the file is damaged).
 // Threads: one.
 class Catalog {
  public:
-  // Makes a new one; kInvalid where a file is there already.
+  // Makes a new one, whole or not at all; kInvalid where a file is there already or its folder
+  // cannot be written.
   static Result<void> Create(const std::filesystem::path& path, std::uint64_t pool_id);
-  // kInvalid: not a catalog, another pool's, or of another version.
+  // kNotFound: no file. kInvalid: not a catalog, another pool's, or of another version.
+  // kBusy: another process has it open.
   static Result<std::unique_ptr<Catalog>> Open(const std::filesystem::path& path,
                                                std::uint64_t pool_id);
   virtual ~Catalog() = default;
 
-  // The id of a space, made if new. Digest is over every field of the spec.
+  // The id of a space, made if new, durable when it returns. Specs that differ in any field have
+  // different ids; ids start at 1 and are never used again.
   virtual Result<std::uint32_t> SpaceId(const SpaceSpec& spec) = 0;
   virtual Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() = 0;
-  // Every block, in no particular order. Rows that do not decode are skipped and counted.
+  // Every block, in no particular order. Rows that do not decode or name no known space are
+  // skipped; returns how many were.
   virtual Result<std::uint64_t> Load(const std::function<void(BlockRow&&)>& visit) = 0;
-  // One transaction, in order; durable when it returns.
+  // One transaction, in order; durable when it returns, and nothing of it happened when it fails.
   virtual Result<void> Apply(std::span<const Change> changes) = 0;
 };
 

@@ -1,0 +1,310 @@
+#include "catalog/catalog.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <set>
+#include <string_view>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "catalog/sqlite.h"
+#include "catalog/units_blob.h"
+
+namespace kvpool::catalog {
+namespace {
+
+constexpr std::uint64_t kApplicationId = 0x6b76706c;  // "kvpl"
+constexpr std::uint64_t kVersion = 1;
+
+// These change nothing in the file. The lock is taken with the first read, so that a second
+// process learns of the first when it opens.
+constexpr const char* kCautions =
+    "PRAGMA locking_mode = EXCLUSIVE;"
+    "PRAGMA cell_size_check = ON;";
+constexpr const char* kSettings =
+    "PRAGMA journal_mode = WAL;"
+    "PRAGMA synchronous = FULL;"
+    "PRAGMA journal_size_limit = 67108864;";
+
+constexpr const char* kSchema =
+    "BEGIN;"
+    "CREATE TABLE pool (pool_id INTEGER NOT NULL);"
+    "CREATE TABLE spaces (id INTEGER PRIMARY KEY AUTOINCREMENT, model BLOB NOT NULL,"
+    " dtype BLOB NOT NULL, layout BLOB NOT NULL, layer_group BLOB NOT NULL, rank BLOB NOT NULL,"
+    " engine BLOB NOT NULL, tenant_salt BLOB NOT NULL, layers INTEGER NOT NULL,"
+    " UNIQUE (model, dtype, layout, layer_group, rank, engine, tenant_salt, layers));"
+    "CREATE TABLE blocks (generation INTEGER PRIMARY KEY, space INTEGER NOT NULL,"
+    " key BLOB NOT NULL, block_bytes INTEGER NOT NULL, ordinal INTEGER NOT NULL,"
+    " parent BLOB NOT NULL, units BLOB NOT NULL);"
+    "PRAGMA application_id = 1802924140;"
+    "PRAGMA user_version = 1;";
+static_assert(kApplicationId == 1802924140 && kVersion == 1);
+
+constexpr std::array kSpaceText{&SpaceSpec::model,       &SpaceSpec::dtype, &SpaceSpec::layout,
+                                &SpaceSpec::layer_group, &SpaceSpec::rank,  &SpaceSpec::engine,
+                                &SpaceSpec::tenant_salt};
+constexpr int kSpaceLayers = static_cast<int>(kSpaceText.size()) + 1;
+
+void BindSpec(const SpaceSpec& spec, Statement& statement) {
+  int index = 1;
+  for (const auto field : kSpaceText) statement.Bind(index++, std::string_view(spec.*field));
+  statement.Bind(kSpaceLayers, std::uint64_t{spec.layers});
+}
+
+// Columns as in kSpaceText, after the id in column 0.
+SpaceSpec ReadSpec(const Statement& row) {
+  SpaceSpec spec;
+  int column = 1;
+  for (const auto field : kSpaceText) spec.*field = row.Text(column++);
+  spec.layers = static_cast<std::uint32_t>(row.Integer(kSpaceLayers));
+  return spec;
+}
+
+// Columns: generation, space, key, block_bytes, ordinal, parent, units.
+bool ReadBlock(const Statement& row, BlockRow& block) {
+  for (const int column : {0, 1, 3, 4}) {
+    if (!row.IsInteger(column)) return false;
+  }
+  for (const int column : {2, 5, 6}) {
+    if (!row.IsBlob(column)) return false;
+  }
+  block.generation = row.Integer(0);
+  block.space = static_cast<std::uint32_t>(row.Integer(1));
+  block.block_bytes = row.Integer(3);
+  block.ordinal = row.Integer(4);
+  if (block.space != row.Integer(1) || row.Blob(2).empty()) return false;
+  if (row.Blob(2).size() > kMaxKeyBytes || row.Blob(5).size() > kMaxKeyBytes) return false;
+  block.key = row.Text(2);
+  block.parent = row.Text(5);
+  if (!DecodeUnits(row.Blob(6), block.units)) return false;
+  return block.block_bytes >= block.units.size() &&
+         block.block_bytes <= block.units.size() * std::uint64_t{kMaxUnitBytes};
+}
+
+class SqliteCatalog final : public Catalog {
+ public:
+  static Result<std::unique_ptr<Catalog>> Make(Database database) {
+    auto catalog = std::unique_ptr<SqliteCatalog>(new SqliteCatalog(std::move(database)));
+    const std::array<std::pair<Statement*, const char*>, 7> statements{{
+        {&catalog->begin_, "BEGIN IMMEDIATE"},
+        {&catalog->commit_, "COMMIT"},
+        {&catalog->add_, "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?)"},
+        {&catalog->remove_, "DELETE FROM blocks WHERE generation = ?"},
+        {&catalog->find_space_,
+         "SELECT id FROM spaces WHERE model = ? AND dtype = ? AND layout = ? AND layer_group = ?"
+         " AND rank = ? AND engine = ? AND tenant_salt = ? AND layers = ?"},
+        {&catalog->add_space_,
+         "INSERT INTO spaces (model, dtype, layout, layer_group, rank, engine, tenant_salt, layers)"
+         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
+        {&catalog->spaces_, "SELECT * FROM spaces"},
+    }};
+    for (const auto& [statement, sql] : statements) {
+      auto prepared = catalog->database_.Prepare(sql);
+      if (!prepared) return tl::unexpected(prepared.error());
+      *statement = std::move(*prepared);
+    }
+    return catalog;
+  }
+
+  Result<std::uint32_t> SpaceId(const SpaceSpec& spec) override {
+    for (int attempt = 0; attempt < 2; ++attempt) {
+      BindSpec(spec, find_space_);
+      const auto found = find_space_.Step();
+      const auto id = found && *found ? find_space_.Integer(0) : 0;
+      find_space_.Reset();
+      if (!found) return tl::unexpected(found.error());
+      if (*found) return static_cast<std::uint32_t>(id);
+      BindSpec(spec, add_space_);
+      if (const auto added = add_space_.Run(); !added) return tl::unexpected(added.error());
+    }
+    return Fail(Status::kCorrupt,
+                "a space that was just recorded is not there: remove the catalog "
+                "and create the pool anew");
+  }
+
+  Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() override {
+    std::vector<std::pair<std::uint32_t, SpaceSpec>> spaces;
+    while (true) {
+      const auto row = spaces_.Step();
+      if (!row || !*row) {
+        spaces_.Reset();
+        if (!row) return tl::unexpected(row.error());
+        return spaces;
+      }
+      spaces.emplace_back(static_cast<std::uint32_t>(spaces_.Integer(0)), ReadSpec(spaces_));
+    }
+  }
+
+  Result<std::uint64_t> Load(const std::function<void(BlockRow&&)>& visit) override {
+    const auto spaces = Spaces();
+    if (!spaces) return tl::unexpected(spaces.error());
+    std::set<std::uint32_t> known;
+    for (const auto& [id, spec] : *spaces) known.insert(id);
+    auto blocks = database_.Prepare(
+        "SELECT generation, space, key, block_bytes, ordinal, parent, units FROM blocks");
+    if (!blocks) return tl::unexpected(blocks.error());
+    std::uint64_t skipped = 0;
+    while (true) {
+      const auto row = blocks->Step();
+      if (!row) return tl::unexpected(row.error());
+      if (!*row) return skipped;
+      BlockRow block;
+      if (ReadBlock(*blocks, block) && known.contains(block.space)) {
+        visit(std::move(block));
+      } else {
+        ++skipped;
+      }
+    }
+  }
+
+  Result<void> Apply(std::span<const Change> changes) override {
+    if (changes.empty()) return {};
+    if (auto begun = begin_.Run(); !begun) return begun;
+    for (const Change& change : changes) {
+      if (auto done = ApplyOne(change); !done) return RollBack(std::move(done));
+    }
+    if (auto committed = commit_.Run(); !committed) return RollBack(std::move(committed));
+    return {};
+  }
+
+ private:
+  explicit SqliteCatalog(Database database) : database_(std::move(database)) {}
+
+  Result<void> ApplyOne(const Change& change) {
+    const BlockRow& row = change.row;
+    if (change.kind == Change::Kind::kRemove) return remove_.Bind(1, row.generation).Run();
+    KVPOOL_CHECK(!row.key.empty() && row.key.size() <= kMaxKeyBytes);
+    KVPOOL_CHECK(row.parent.size() <= kMaxKeyBytes);
+    EncodeUnits(row.units, blob_);
+    return add_.Bind(1, row.generation)
+        .Bind(2, std::uint64_t{row.space})
+        .Bind(3, std::string_view(row.key))
+        .Bind(4, row.block_bytes)
+        .Bind(5, row.ordinal)
+        .Bind(6, std::string_view(row.parent))
+        .Bind(7, std::span<const std::byte>(blob_))
+        .Run();
+  }
+
+  Result<void> RollBack(Result<void> failure) {
+    // Some failures have ended the transaction already; then there is nothing to roll back.
+    [[maybe_unused]] const auto rolled_back = database_.Execute("ROLLBACK");
+    return failure;
+  }
+
+  Database database_;
+  Statement begin_, commit_, add_, remove_, find_space_, add_space_, spaces_;
+  std::vector<std::byte> blob_;
+};
+
+tl::unexpected<Error> CannotMake(const std::filesystem::path& path, int code) {
+  return Fail(Status::kInvalid,
+              fmt::format("{}: the catalog cannot be made here ({}): check its folder",
+                          path.string(), std::strerror(code)),
+              code);
+}
+
+Result<void> WriteNew(const std::filesystem::path& path, std::uint64_t pool_id) {
+  auto database = Database::Open(path, true);
+  if (!database) return tl::unexpected(database.error());
+  if (auto cautious = database->Execute(kCautions); !cautious) return cautious;
+  if (auto set = database->Execute(kSettings); !set) return set;
+  if (auto made = database->Execute(kSchema); !made) return made;
+  auto insert = database->Prepare("INSERT INTO pool VALUES (?)");
+  if (!insert) return tl::unexpected(insert.error());
+  if (auto done = insert->Bind(1, pool_id).Run(); !done) return done;
+  return database->Execute("COMMIT");
+}
+
+// Gives the finished file its name, unless something has that name by now.
+Result<void> Publish(const std::filesystem::path& made, const std::filesystem::path& path) {
+  int failed = renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE);
+  if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {
+    failed = std::rename(made.c_str(), path.c_str());
+  }
+  if (failed != 0) return CannotMake(path, errno);
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return CannotMake(path, errno);
+  const int code = fsync(fd) == 0 ? 0 : errno;
+  close(fd);
+  if (code != 0) return CannotMake(path, code);
+  return {};
+}
+
+void RemoveQuietly(const std::filesystem::path& path) {
+  std::error_code ignored;
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    std::filesystem::remove(path.string() + suffix, ignored);
+  }
+}
+
+Result<void> CheckIdentity(Database& database, const std::string& path, std::uint64_t pool_id) {
+  const auto application = database.Number("PRAGMA application_id");
+  if (!application) return tl::unexpected(application.error());
+  if (*application != kApplicationId) {
+    return Fail(Status::kInvalid,
+                fmt::format("{}: this is not a catalog of kvpool: name another file", path));
+  }
+  const auto version = database.Number("PRAGMA user_version");
+  if (!version) return tl::unexpected(version.error());
+  if (*version != kVersion) {
+    return Fail(Status::kInvalid,
+                fmt::format("{}: written for version {} of the catalog and this kvpool reads "
+                            "version {}: use the kvpool that wrote it, or remove it and create "
+                            "the pool anew",
+                            path, *version, kVersion));
+  }
+  const auto owner = database.Number("SELECT pool_id FROM pool");
+  if (!owner) return tl::unexpected(owner.error());
+  if (*owner != pool_id) {
+    return Fail(Status::kInvalid,
+                fmt::format("{}: this is the catalog of another pool ({:016x}, not {:016x}): name "
+                            "the one made with these devices",
+                            path, *owner, pool_id));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> Catalog::Create(const std::filesystem::path& path, std::uint64_t pool_id) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) {
+    return Fail(Status::kInvalid,
+                fmt::format("{}: a file is there already: remove it or name another catalog",
+                            path.string()),
+                EEXIST);
+  }
+  const std::filesystem::path unfinished = path.string() + ".new";
+  RemoveQuietly(unfinished);  // what a crash left
+  Result<void> made = WriteNew(unfinished, pool_id);
+  if (made) made = Publish(unfinished, path);
+  if (!made) RemoveQuietly(unfinished);
+  return made;
+}
+
+Result<std::unique_ptr<Catalog>> Catalog::Open(const std::filesystem::path& path,
+                                               std::uint64_t pool_id) {
+  auto database = Database::Open(path, false);
+  if (!database) return tl::unexpected(database.error());
+  if (auto cautious = database->Execute(kCautions); !cautious) {
+    return tl::unexpected(cautious.error());
+  }
+  if (auto known = CheckIdentity(*database, path.string(), pool_id); !known) {
+    return tl::unexpected(known.error());
+  }
+  if (auto set = database->Execute(kSettings); !set) return tl::unexpected(set.error());
+  if (auto writable = database->Execute("BEGIN IMMEDIATE; COMMIT"); !writable) {
+    return tl::unexpected(writable.error());
+  }
+  return SqliteCatalog::Make(std::move(*database));
+}
+
+}  // namespace kvpool::catalog

@@ -1,0 +1,199 @@
+#include "catalog/catalog.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
+#include <sqlite3.h>
+#include <sys/wait.h>
+
+#include <fstream>
+
+#include "catalog/testing.h"
+
+namespace kvpool::catalog {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr std::uint64_t kPoolId = 0xfedcba9876543210;
+
+std::unique_ptr<Catalog> MustOpen(const std::filesystem::path& path) {
+  auto catalog = Catalog::Open(path, kPoolId);
+  EXPECT_TRUE(catalog) << catalog.error().message;
+  return catalog ? std::move(*catalog) : nullptr;
+}
+
+std::unique_ptr<Catalog> MustMake(const std::filesystem::path& path) {
+  const auto made = Catalog::Create(path, kPoolId);
+  EXPECT_TRUE(made) << made.error().message;
+  return MustOpen(path);
+}
+
+// Runs SQL on a closed catalog, as damage or another version would.
+void Tamper(const std::filesystem::path& path, const char* sql) {
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &database), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(database, sql, nullptr, nullptr, nullptr), SQLITE_OK)
+      << sqlite3_errmsg(database);
+  sqlite3_close(database);
+}
+
+TEST(Catalog, SpacesThatDifferInAnyFieldDiffer) {
+  TestFolder folder;
+  auto catalog = MustMake(folder / "catalog");
+  const SpaceSpec spec{"m", "d", "l", "g", "r", "e", std::string("t\0x", 3), 32};
+  std::vector<SpaceSpec> specs(9, spec);
+  specs[1].model = "x";
+  specs[2].dtype = "x";
+  specs[3].layout = "x";
+  specs[4].layer_group = "x";
+  specs[5].rank = "";
+  specs[6].engine = "x";
+  specs[7].tenant_salt = "t";
+  specs[8].layers = 33;
+  std::map<std::uint32_t, std::size_t> ids;
+  for (std::size_t i = 0; i < specs.size(); ++i) ids[catalog->SpaceId(specs[i]).value()] = i;
+  EXPECT_EQ(ids.size(), specs.size());
+  catalog.reset();
+  catalog = MustOpen(folder / "catalog");
+  for (const auto& [id, i] : ids) EXPECT_EQ(catalog->SpaceId(specs[i]).value(), id);
+  const auto spaces = catalog->Spaces().value();
+  ASSERT_EQ(spaces.size(), specs.size());
+  for (const auto& [id, read] : spaces) {
+    const SpaceSpec& written = specs[ids.at(id)];
+    EXPECT_EQ(read.model, written.model);
+    EXPECT_EQ(read.rank, written.rank);
+    EXPECT_EQ(read.tenant_salt, written.tenant_salt);
+    EXPECT_EQ(read.layers, written.layers);
+  }
+}
+
+RC_GTEST_PROP(Catalog, EqualsItsModelAfterReopening, ()) {
+  TestFolder folder;
+  auto catalog = MustMake(folder / "catalog");
+  RC_ASSERT(catalog->SpaceId({.model = "m"}).value() == 1u);
+  const auto seed = *rc::gen::arbitrary<std::uint32_t>();
+  const auto batches = *rc::gen::inRange<std::uint64_t>(0, 30);
+  Model model;
+  for (std::uint64_t n = 0; n < batches; ++n) {
+    const auto changes = MakeBatch(seed, n);
+    RC_ASSERT(catalog->Apply(changes).has_value());
+    ApplyTo(model, changes);
+    if (*rc::gen::inRange(0, 8) == 0) {
+      catalog.reset();
+      catalog = MustOpen(folder / "catalog");
+    }
+  }
+  RC_ASSERT(ModelOf(*catalog).value() == model);
+  catalog.reset();
+  RC_ASSERT(ModelOf(*MustOpen(folder / "catalog")).value() == model);
+}
+
+TEST(Catalog, KeepsGenerationsAboveTheSignedRange) {
+  TestFolder folder;
+  auto catalog = MustMake(folder / "catalog");
+  std::mt19937_64 random(1);
+  const auto space = catalog->SpaceId({.model = "m"});
+  Change change{Change::Kind::kAdd, MakeRow(~std::uint64_t{0} - 5, random)};
+  change.row.space = *space;
+  change.row.ordinal = ~std::uint64_t{0};
+  ASSERT_TRUE(catalog->Apply({&change, 1}));
+  Model model;
+  ApplyTo(model, {change});
+  EXPECT_EQ(ModelOf(*catalog).value(), model);
+}
+
+TEST(Catalog, SkipsAndCountsRowsThatDoNotDecode) {
+  TestFolder folder;
+  auto catalog = MustMake(folder / "catalog");
+  ASSERT_TRUE(catalog->SpaceId({.model = "m"}));
+  std::mt19937_64 random(2);
+  std::vector<Change> changes;
+  Model model;
+  for (std::uint64_t g = 1; g <= 10; ++g)
+    changes.push_back({Change::Kind::kAdd, MakeRow(g, random)});
+  ASSERT_TRUE(catalog->Apply(changes));
+  ApplyTo(model, changes);
+  catalog.reset();
+  Tamper(folder / "catalog",
+         "UPDATE blocks SET units = x'02000100' WHERE generation = 1;"
+         "UPDATE blocks SET units = 'text' WHERE generation = 2;"
+         "UPDATE blocks SET key = x'' WHERE generation = 3;"
+         "UPDATE blocks SET key = zeroblob(513) WHERE generation = 4;"
+         "UPDATE blocks SET parent = zeroblob(513) WHERE generation = 5;"
+         "UPDATE blocks SET block_bytes = 1 << 40 WHERE generation = 6;"
+         "UPDATE blocks SET space = 77 WHERE generation = 7;"
+         "UPDATE blocks SET ordinal = 1.5 WHERE generation = 8;");
+  for (std::uint64_t g = 1; g <= 8; ++g) model.erase(g);
+  std::uint64_t skipped = 0;
+  EXPECT_EQ(ModelOf(*MustOpen(folder / "catalog"), &skipped).value(), model);
+  EXPECT_EQ(skipped, 8u);
+}
+
+TEST(Catalog, CreateLeavesAFileThatIsThereAlone) {
+  TestFolder folder;
+  std::ofstream(folder / "catalog") << "precious";
+  const auto made = Catalog::Create(folder / "catalog", kPoolId);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().status, Status::kInvalid);
+  EXPECT_THAT(made.error().message, HasSubstr("a file is there already"));
+  EXPECT_EQ(std::filesystem::file_size(folder / "catalog"), 8u);
+}
+
+TEST(Catalog, CreateLeavesNothingBehindWhereItFails) {
+  TestFolder folder;
+  const auto made = Catalog::Create(folder / "absent/catalog", kPoolId);
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().status, Status::kInvalid);
+  EXPECT_THAT(made.error().message, HasSubstr("check that its folder is there"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(Catalog, CreateIsOneFileAndReplacesWhatACrashLeft) {
+  TestFolder folder;
+  std::ofstream(folder / "catalog.new") << "half a catalog";
+  ASSERT_TRUE(Catalog::Create(folder / "catalog", kPoolId));
+  std::size_t files = 0;
+  for ([[maybe_unused]] const auto& file : std::filesystem::directory_iterator(folder.path())) {
+    ++files;
+  }
+  EXPECT_EQ(files, 1u);
+}
+
+TEST(Catalog, OpenSaysWhatIsWrongAndWhatToDo) {
+  TestFolder folder;
+  const auto complaint = [&](std::uint64_t pool_id) {
+    const auto catalog = Catalog::Open(folder / "catalog", pool_id);
+    return catalog ? Error{Status::kOk, 0, ""} : catalog.error();
+  };
+  EXPECT_EQ(complaint(kPoolId).status, Status::kNotFound);
+  EXPECT_THAT(complaint(kPoolId).message, HasSubstr("kvpool create"));
+  MustMake(folder / "catalog");
+  EXPECT_EQ(complaint(kPoolId + 1).status, Status::kInvalid);
+  EXPECT_THAT(complaint(kPoolId + 1).message, HasSubstr("the catalog of another pool"));
+  EXPECT_EQ(complaint(kPoolId).status, Status::kOk);
+  Tamper(folder / "catalog", "PRAGMA user_version = 9");
+  EXPECT_EQ(complaint(kPoolId).status, Status::kInvalid);
+  EXPECT_THAT(complaint(kPoolId).message, HasSubstr("version 9"));
+  Tamper(folder / "catalog", "PRAGMA application_id = 5");
+  EXPECT_EQ(complaint(kPoolId).status, Status::kInvalid);
+  EXPECT_THAT(complaint(kPoolId).message, HasSubstr("not a catalog"));
+}
+
+TEST(Catalog, ASecondProcessIsToldToWait) {
+  TestFolder folder;
+  auto catalog = MustMake(folder / "catalog");
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const auto second = Catalog::Open(folder / "catalog", kPoolId);
+    _exit(!second && second.error().status == Status::kBusy ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+}  // namespace
+}  // namespace kvpool::catalog

@@ -1,0 +1,161 @@
+#include "catalog/sqlite.h"
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <cerrno>
+
+#include "base/check.h"
+
+namespace kvpool::catalog {
+namespace {
+
+tl::unexpected<Error> Failure(sqlite3* database, const std::string& path) {
+  const int code = sqlite3_errcode(database) & 0xff;
+  const int system_errno = sqlite3_system_errno(database);
+  const char* said = sqlite3_errmsg(database);
+  const auto fail = [&](Status status, const char* what, const char* advice) {
+    return Fail(status, fmt::format("{}: {} ({}): {}", path, what, said, advice), system_errno);
+  };
+  switch (code) {
+    case SQLITE_FULL:
+      return fail(Status::kNoSpace, "the catalog cannot grow", "free some space on its disk");
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return fail(Status::kBusy, "another process has this catalog open",
+                  "close the pool there first");
+    case SQLITE_NOTADB:
+      return fail(Status::kInvalid, "this is not a catalog", "name another file");
+    case SQLITE_CORRUPT:
+      return fail(Status::kCorrupt, "the catalog is damaged",
+                  "remove it and create the pool anew; the blocks it recorded are lost");
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+      return fail(Status::kInvalid, "the catalog cannot be written",
+                  "check that its folder is there and writable");
+    case SQLITE_ERROR:
+    case SQLITE_SCHEMA:
+      return fail(Status::kCorrupt, "the catalog lacks a table that it should have",
+                  "remove it and create the pool anew; the blocks it recorded are lost");
+    default:
+      return fail(Status::kIoError, "the catalog cannot be read or written", "check its disk");
+  }
+}
+
+}  // namespace
+
+void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+
+Statement& Statement::Bind(int index, std::uint64_t value) {
+  const int code = sqlite3_bind_int64(statement_.get(), index, static_cast<sqlite3_int64>(value));
+  KVPOOL_CHECK(code == SQLITE_OK);
+  return *this;
+}
+
+Statement& Statement::Bind(int index, std::span<const std::byte> bytes) {
+  // A null pointer would bind NULL instead of an empty blob.
+  const void* data = bytes.empty() ? static_cast<const void*>("") : bytes.data();
+  const int code = sqlite3_bind_blob64(statement_.get(), index, data, bytes.size(), SQLITE_STATIC);
+  KVPOOL_CHECK(code == SQLITE_OK);
+  return *this;
+}
+
+Statement& Statement::Bind(int index, std::string_view bytes) {
+  return Bind(index, std::as_bytes(std::span(bytes)));
+}
+
+Result<bool> Statement::Step() {
+  const int code = sqlite3_step(statement_.get());
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  return Failure(sqlite3_db_handle(statement_.get()), path_);
+}
+
+Result<void> Statement::Run() {
+  const auto row = Step();
+  Reset();
+  if (!row) return tl::unexpected(row.error());
+  KVPOOL_CHECK(!*row);
+  return {};
+}
+
+void Statement::Reset() { sqlite3_reset(statement_.get()); }
+
+std::uint64_t Statement::Integer(int column) const {
+  return static_cast<std::uint64_t>(sqlite3_column_int64(statement_.get(), column));
+}
+
+bool Statement::IsInteger(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_INTEGER;
+}
+
+bool Statement::IsBlob(int column) const {
+  return sqlite3_column_type(statement_.get(), column) == SQLITE_BLOB;
+}
+
+std::span<const std::byte> Statement::Blob(int column) const {
+  const auto* data = static_cast<const std::byte*>(sqlite3_column_blob(statement_.get(), column));
+  return {data, data == nullptr
+                    ? 0
+                    : static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
+}
+
+std::string Statement::Text(int column) const {
+  const auto bytes = Blob(column);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void Database::Close::operator()(sqlite3* database) const { sqlite3_close(database); }
+
+Result<Database> Database::Open(const std::filesystem::path& path, bool create) {
+  std::error_code ignored;
+  if (!create && !std::filesystem::exists(path, ignored)) {
+    return Fail(
+        Status::kNotFound,
+        fmt::format("{}: there is no catalog: make the pool with `kvpool create`", path.string()),
+        ENOENT);
+  }
+  sqlite3* handle = nullptr;
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+  const int code = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
+  Database database;
+  database.database_.reset(handle);
+  database.path_ = path.string();
+  if (handle == nullptr)
+    return Fail(Status::kIoError, "no memory for the catalog: free some", ENOMEM);
+  if (code != SQLITE_OK) return Failure(handle, database.path_);
+  // The file may have been made by anyone.
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  return database;
+}
+
+Result<void> Database::Execute(const char* sql) {
+  if (sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
+    return Failure(database_.get(), path_);
+  }
+  return {};
+}
+
+Result<Statement> Database::Prepare(const char* sql) {
+  sqlite3_stmt* handle = nullptr;
+  if (sqlite3_prepare_v3(database_.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &handle, nullptr) !=
+      SQLITE_OK) {
+    return Failure(database_.get(), path_);
+  }
+  Statement statement;
+  statement.statement_.reset(handle);
+  statement.path_ = path_;
+  return statement;
+}
+
+Result<std::uint64_t> Database::Number(const char* sql) {
+  auto statement = Prepare(sql);
+  if (!statement) return tl::unexpected(statement.error());
+  const auto row = statement->Step();
+  if (!row) return tl::unexpected(row.error());
+  return *row ? statement->Integer(0) : 0;
+}
+
+}  // namespace kvpool::catalog

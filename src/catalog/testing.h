@@ -1,0 +1,100 @@
+// Folders, rows and models for the catalog's tests.
+#pragma once
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+#include <random>
+#include <string>
+
+#include "catalog/catalog.h"
+
+namespace kvpool::catalog {
+
+// A folder of its own, gone with the object.
+class TestFolder {
+ public:
+  TestFolder() {
+    // In memory where there is a place: these tests kill processes, not machines.
+    const std::filesystem::path memory = "/dev/shm";
+    const bool usable = access(memory.c_str(), W_OK) == 0;
+    const auto folder = usable ? memory : std::filesystem::temp_directory_path();
+    std::string name = (folder / "kvpool-catalog-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~TestFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::filesystem::path operator/(const char* name) const { return path_ / name; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// What a catalog should hold, as text that compares.
+using Model = std::map<std::uint64_t, std::string>;
+
+inline std::string Describe(const BlockRow& row) {
+  std::string text = std::to_string(row.space) + "/" + row.key + "/" + row.parent + "/" +
+                     std::to_string(row.block_bytes) + "/" + std::to_string(row.ordinal);
+  for (const layout::UnitRecord& unit : row.units) {
+    text += ":" + std::to_string(unit.device()) + "," + std::to_string(unit.offset()) + "," +
+            std::to_string(unit.checksum());
+  }
+  return text;
+}
+
+inline void ApplyTo(Model& model, const std::vector<Change>& changes) {
+  for (const Change& change : changes) {
+    if (change.kind == Change::Kind::kRemove) {
+      model.erase(change.row.generation);
+    } else {
+      model[change.row.generation] = Describe(change.row);
+    }
+  }
+}
+
+// The model of what `catalog` holds; `skipped` counts the rows that did not decode.
+inline Result<Model> ModelOf(Catalog& catalog, std::uint64_t* skipped = nullptr) {
+  Model model;
+  const auto result = catalog.Load([&](BlockRow&& row) { model[row.generation] = Describe(row); });
+  if (!result) return tl::unexpected(result.error());
+  if (skipped != nullptr) *skipped = *result;
+  return model;
+}
+
+inline BlockRow MakeRow(std::uint64_t generation, std::mt19937_64& random) {
+  BlockRow row;
+  row.space = 1;
+  row.generation = generation;
+  row.ordinal = random() % 1000;
+  row.key = std::string(1 + random() % 40, static_cast<char>(random()));
+  row.parent = std::string(random() % 40, static_cast<char>(random()));
+  const std::size_t units = 1 + random() % 8;
+  row.block_bytes = units * 65536;
+  for (std::size_t i = 0; i < units; ++i) {
+    row.units.emplace_back(static_cast<layout::DeviceIndex>(random() % 64), (random() >> 24) << 12,
+                           random());
+  }
+  return row;
+}
+
+// The n-th batch of a seeded history: the same in whatever process makes it.
+inline std::vector<Change> MakeBatch(std::uint64_t seed, std::uint64_t n) {
+  std::mt19937_64 random(seed * 1'000'003 + n);
+  std::vector<Change> changes;
+  for (std::uint64_t i = 0; i < 1 + random() % 20; ++i) {
+    const std::uint64_t generation = random() % 200;
+    if (random() % 3 == 0) {
+      changes.push_back({Change::Kind::kRemove, {.generation = generation}});
+    } else {
+      changes.push_back({Change::Kind::kAdd, MakeRow(generation, random)});
+    }
+  }
+  return changes;
+}
+
+}  // namespace kvpool::catalog
