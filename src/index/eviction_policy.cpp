@@ -3,7 +3,10 @@
 #include <array>
 #include <string>
 
+#include "index/policies/arc.h"
 #include "index/policies/lru.h"
+#include "index/policies/s3fifo.h"
+#include "index/policies/wtinylfu.h"
 
 namespace kvpool::index {
 namespace {
@@ -19,8 +22,9 @@ std::unique_ptr<EvictionPolicy> Make() {
 }
 
 constexpr std::array kKnown = {
-    Known{"default", &Make<LruPolicy>},
-    Known{"lru", &Make<LruPolicy>},
+    Known{"default", &Make<LruPolicy>},   Known{"lru", &Make<LruPolicy>},
+    Known{"s3fifo", &Make<S3FifoPolicy>}, Known{"wtinylfu", &Make<WTinyLfuPolicy>},
+    Known{"arc", &Make<ArcPolicy>},
 };
 
 }  // namespace
