@@ -11,8 +11,8 @@ namespace kvpool::layout {
 namespace {
 
 // Found by search over random shares and shapes: docs/placement.md has the table.
-constexpr double kCornerPart = 0.7;       // of the lead; the rest is the node's own
-constexpr double kWeightExponent = 0.65;  // between units (0) and seconds (1)
+constexpr double kCornerPart = 0.7;      // of the lead; the rest is the half's own
+constexpr double kWeightExponent = 0.5;  // between units (0) and seconds (1)
 
 }  // namespace
 

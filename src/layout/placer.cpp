@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kTables = 16;
 constexpr std::uint64_t kTableUnits = 1 << 18;  // a table's memory, one byte each
 constexpr std::uint64_t kLargeUnits = 1024;     // requests worth shares of their own
+constexpr std::uint64_t kPlenty = 1 << 20;      // units, where free space does not matter
 constexpr double kStepsPerOctave = 1024;        // shares are told apart by 0.07 %
 
 struct Deal {
@@ -147,11 +148,15 @@ class Placer::Impl {
   }
 
  private:
-  // Free space is not in the key: it is checked afterwards.
+  // Free space is no part of the deal: it is checked afterwards.
   Table& Find(const PlacementRequest& request) {
-    std::vector<DeviceRate> devices(request.devices.begin(), request.devices.end());
-    for (DeviceRate& device : devices) device.free_units = ~std::uint64_t{0} >> 12;
-    Deal deal{Quantised(OptimalShares(1e6, devices, request.links)), request.units_per_block,
+    if (!tables_.empty() && AskedAsLast(request)) return *tables_.front();
+    last_devices_.assign(request.devices.begin(), request.devices.end());
+    last_links_.assign(request.links.begin(), request.links.end());
+
+    std::vector<DeviceRate> devices = last_devices_;
+    for (DeviceRate& device : devices) device.free_units = kPlenty;
+    Deal deal{Quantised(OptimalShares(kPlenty, devices, request.links)), request.units_per_block,
               request.slices};
     const auto found = std::find_if(tables_.begin(), tables_.end(),
                                     [&](const auto& table) { return table->deal() == deal; });
@@ -162,6 +167,21 @@ class Placer::Impl {
     if (tables_.size() == kTables) tables_.pop_back();
     tables_.insert(tables_.begin(), std::make_unique<Table>(std::move(deal)));
     return *tables_.front();
+  }
+
+  bool AskedAsLast(const PlacementRequest& request) const {
+    const Deal& deal = tables_.front()->deal();
+    return deal.units_per_block == request.units_per_block && deal.slices == request.slices &&
+           std::equal(request.devices.begin(), request.devices.end(), last_devices_.begin(),
+                      last_devices_.end(), SameRate) &&
+           std::equal(request.links.begin(), request.links.end(), last_links_.begin(),
+                      last_links_.end(), SameLink);
+  }
+  static bool SameRate(const DeviceRate& a, const DeviceRate& b) {
+    return a.read_bytes_per_s == b.read_bytes_per_s && a.scarce == b.scarce;
+  }
+  static bool SameLink(const LinkRate& a, const LinkRate& b) {
+    return a.bytes_per_s == b.bytes_per_s && a.device_mask == b.device_mask;
   }
 
   // What is free is history, so these rows start afresh with the request.
@@ -175,6 +195,8 @@ class Placer::Impl {
   }
 
   std::vector<std::unique_ptr<Table>> tables_;  // last used first
+  std::vector<DeviceRate> last_devices_;
+  std::vector<LinkRate> last_links_;
 };
 
 Placer::Placer() : impl_(std::make_unique<Impl>()) {}

@@ -22,7 +22,12 @@ struct PlacementRequest {
 // Deals units in proportion to the devices' shares so that every prefix of a context, every layer
 // slice and all slices so far of any prefix hold each device's share, within the bounds that
 // docs/placement.md states and the tests check. Placement depends on the ordinal, not on what was
-// dealt before: a context may arrive in pieces, in any order.
+// dealt before: a context may arrive in pieces, in any order. Shares that differ by less than 0.07
+// % count as the same. Equal rates deal plain stripes (Placement::kEqual).
+//
+// Where a device is full, placement follows the free space: a request of 1,024 units or more is
+// dealt by the shares that fit it, and single units that still find no room go to the device that
+// would read them back first.
 // Threads: one.
 class Placer {
  public:
@@ -30,7 +35,8 @@ class Placer {
   ~Placer();
 
   // out[b * units_per_block + u] = device. False, and nothing usable in `out`, when the devices
-  // have fewer free units than asked for.
+  // have fewer free units than asked for. Rows that were dealt before are copied; new ones take
+  // about 0.1 us a unit. At most 4 MiB of rows are kept.
   bool Place(const PlacementRequest& request, std::span<DeviceIndex> out);
 
  private:

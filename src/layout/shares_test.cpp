@@ -12,6 +12,12 @@
 namespace kvpool::layout {
 namespace {
 
+// From `from` to below `to`, all alike: rapidcheck by itself starts with small ones.
+template <class T>
+T Any(T from, T to) {
+  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<T>(from, to));
+}
+
 constexpr std::uint64_t kUnlimited = 1ull << 40;
 
 std::vector<DeviceRate> Devices(std::initializer_list<double> rates) {
@@ -25,15 +31,14 @@ double Sum(const std::vector<double>& values) {
 }
 
 // Speeds up to 1:100 apart.
-double AnyRate() { return std::exp(*rc::gen::inRange(0, 461) / 100.0) * 1e8; }
+double AnyRate() { return std::exp(Any(0, 461) / 100.0) * 1e8; }
 
 std::vector<DeviceRate> AnyDevices(int most, std::uint64_t units) {
-  std::vector<DeviceRate> devices(*rc::gen::inRange(1, most + 1));
+  std::vector<DeviceRate> devices(Any(1, most + 1));
   for (DeviceRate& device : devices) {
     device.read_bytes_per_s = AnyRate();
-    device.free_units =
-        *rc::gen::arbitrary<bool>() ? kUnlimited : *rc::gen::inRange<std::uint64_t>(0, units + 1);
-    device.scarce = *rc::gen::inRange(0, 4) == 0;
+    device.free_units = *rc::gen::arbitrary<bool>() ? kUnlimited : Any<std::uint64_t>(0, units + 1);
+    device.scarce = Any(0, 4) == 0;
   }
   return devices;
 }
@@ -44,9 +49,9 @@ void AddLinks(int from, int to, int depth, std::vector<LinkRate>& links) {
   if (*rc::gen::arbitrary<bool>()) {
     std::uint64_t mask = 0;
     for (int d = from; d < to; ++d) mask |= 1ull << d;
-    links.push_back({AnyRate() * *rc::gen::inRange(1, 4), mask});
+    links.push_back({AnyRate() * Any(1, 4), mask});
   }
-  const int middle = *rc::gen::inRange(from, to);
+  const int middle = Any(from, to);
   AddLinks(from, middle, depth - 1, links);
   AddLinks(middle, to, depth - 1, links);
 }
@@ -74,7 +79,7 @@ double BestByTrying(std::uint64_t left, std::size_t device, std::vector<double>&
 }
 
 RC_GTEST_PROP(WholeShares, FinishAsEarlyAsTheBestOfAllAssignments, ()) {
-  const std::uint64_t units = *rc::gen::inRange<std::uint64_t>(0, 14);
+  const std::uint64_t units = Any<std::uint64_t>(0, 14);
   const auto devices = AnyDevices(4, units);
   const auto links = AnyLinks(devices.size());
   std::uint64_t room = 0;
@@ -124,7 +129,7 @@ double MostWithin(double seconds, std::uint64_t group, std::span<const DeviceRat
 }
 
 RC_GTEST_PROP(OptimalShares, SumHoldTheCapsAndCannotFinishEarlier, ()) {
-  const double units = *rc::gen::inRange(1, 5000) + 0.5;
+  const double units = Any(1, 5000) + 0.5;
   const auto devices = AnyDevices(16, 2000);
   const auto links = AnyLinks(devices.size());
   double room = 0;

@@ -12,6 +12,12 @@
 namespace kvpool::layout {
 namespace {
 
+// From `from` to below `to`, all alike: rapidcheck by itself starts with small ones.
+template <class T>
+T Any(T from, T to) {
+  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<T>(from, to));
+}
+
 constexpr std::uint32_t kUnit = 256 * kKiB;
 
 // What SpaceMap promises, in the plainest way: a slab is a class and a set of slots.
@@ -81,19 +87,19 @@ std::uint32_t AnySize() {
 }
 
 RC_GTEST_PROP(SpaceMap, FollowsThePlainModel, ()) {
-  const std::uint64_t first = *rc::gen::inRange<std::uint64_t>(0, 3) * kSlabBytes;
-  const std::uint64_t slabs = *rc::gen::inRange<std::uint64_t>(0, 12);
+  const std::uint64_t first = Any<std::uint64_t>(0, 3) * kSlabBytes;
+  const std::uint64_t slabs = Any<std::uint64_t>(0, 12);
   SpaceMap map(first, first + slabs * kSlabBytes);
   Model model(first, slabs);
   RC_ASSERT(map.capacity_bytes() == slabs * kSlabBytes);
 
-  for (int step = *rc::gen::inRange(0, 60); step > 0; --step) {
-    const std::uint32_t space = *rc::gen::inRange(0u, 3u);
+  for (int step = Any(0, 60); step > 0; --step) {
+    const std::uint32_t space = Any(0u, 3u);
     const std::uint32_t size = AnySize();
-    switch (*rc::gen::inRange(0, 4)) {
+    switch (Any(0, 4)) {
       case 0: {
         const std::uint64_t offset =
-            *rc::gen::inRange<std::uint64_t>(0, (slabs + 4) * kSlabBytes / (4 * kKiB)) * 4 * kKiB;
+            Any<std::uint64_t>(0, (slabs + 4) * kSlabBytes / (4 * kKiB)) * 4 * kKiB;
         const std::uint64_t slot_start = offset / size * size;
         const std::uint64_t probe = *rc::gen::arbitrary<bool>() ? slot_start : offset;
         const bool may = model.MayTake(space, size, probe);
@@ -103,7 +109,7 @@ RC_GTEST_PROP(SpaceMap, FollowsThePlainModel, ()) {
       }
       case 1: {
         auto& taken = model.taken();
-        for (int n = *rc::gen::inRange(0, 40); n > 0 && !taken.empty(); --n) {
+        for (int n = Any(0, 40); n > 0 && !taken.empty(); --n) {
           auto victim = taken.begin();
           std::advance(victim, *rc::gen::inRange<std::size_t>(0, taken.size()));
           map.Free(victim->first);
@@ -113,7 +119,7 @@ RC_GTEST_PROP(SpaceMap, FollowsThePlainModel, ()) {
       }
       default: {
         const std::uint64_t free = model.FreeSlots(space, size);
-        const std::uint64_t count = *rc::gen::inRange<std::uint64_t>(0, free + 3);
+        const std::uint64_t count = Any<std::uint64_t>(0, free + 3);
         std::vector<std::uint64_t> offsets{7};
         RC_ASSERT(map.Allocate(space, size, count, offsets) == (count <= free));
         RC_ASSERT(offsets.size() == (count <= free ? count + 1 : 1));
