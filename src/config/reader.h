@@ -1,7 +1,6 @@
 // Reader: one TOML table, read key by key. A key that nobody asked for is an unknown one.
 #pragma once
 
-#include <toml++/toml.h>
 #include <cstdint>
 #include <filesystem>
 #include <set>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "config/problem.h"
+#include "config/toml.h"
 
 namespace kvpool::config {
 
