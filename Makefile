@@ -1,0 +1,37 @@
+# What people type; all the rest is CMake's. `make` installs what is missing and builds.
+PREFIX ?= /usr/local
+SECONDS ?= 60
+JOBS ?= $(shell nproc)
+
+.PHONY: all deps dev-deps test demo check fuzz install clean
+
+all: deps
+	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+	cmake --build build --parallel $(JOBS)
+
+deps:
+	@scripts/install-deps
+
+dev-deps:
+	@scripts/install-deps --dev
+
+test: all
+	ctest --test-dir build --output-on-failure --parallel $(JOBS)
+
+demo: all
+	scripts/demo
+
+check: dev-deps all
+	scripts/check
+
+# Every fuzz target for SECONDS each.
+fuzz: dev-deps
+	cmake --preset fuzz
+	cmake --build build/fuzz --parallel $(JOBS) --target fuzzers
+	scripts/fuzz $(SECONDS)
+
+install: all
+	cmake --install build --prefix $(PREFIX)
+
+clean:
+	rm -rf build out
