@@ -31,9 +31,9 @@ class Request {
   virtual ~Request() = default;
 
   Space space;
-  std::span<const Key> keys;                      // at most 65,536
+  std::span<const Key> keys;                          // at most 65,536
   std::optional<std::chrono::milliseconds> deadline;  // from Submit; the pool's setting if absent
-  void* user = nullptr;                           // the caller's; never touched
+  void* user = nullptr;                               // the caller's; never touched
 
   // One a key, valid once Poll has handed the request back.
   std::span<const Status> results() const { return results_; }
@@ -55,9 +55,9 @@ class PutRequest : public Request {
   // written without a copy.
   std::span<const Segment> from;
 
-  // Where the keys stand in their context, if known: keys[i] is block ordinal + i, and its parent is
-  // keys[i - 1]; `parent` (empty: none) is the parent of keys[0]. Absent: every key is a chain of
-  // its own.
+  // Where the keys stand in their context, if known: keys[i] is block ordinal + i, and its parent
+  // is keys[i - 1]; `parent` (empty: none) is the parent of keys[0]. Absent: every key is a chain
+  // of its own.
   std::optional<std::uint64_t> ordinal;
   Key parent;
 

@@ -23,17 +23,28 @@ enum class Status : std::uint8_t {
 
 constexpr std::string_view ToString(Status status) {
   switch (status) {
-    case Status::kOk: return "ok";
-    case Status::kNotFound: return "not found";
-    case Status::kExists: return "exists";
-    case Status::kNoSpace: return "no space";
-    case Status::kInvalid: return "invalid";
-    case Status::kBusy: return "busy";
-    case Status::kTimedOut: return "timed out";
-    case Status::kCancelled: return "cancelled";
-    case Status::kIoError: return "I/O error";
-    case Status::kCorrupt: return "corrupt";
-    case Status::kUnsupported: return "unsupported";
+    case Status::kOk:
+      return "ok";
+    case Status::kNotFound:
+      return "not found";
+    case Status::kExists:
+      return "exists";
+    case Status::kNoSpace:
+      return "no space";
+    case Status::kInvalid:
+      return "invalid";
+    case Status::kBusy:
+      return "busy";
+    case Status::kTimedOut:
+      return "timed out";
+    case Status::kCancelled:
+      return "cancelled";
+    case Status::kIoError:
+      return "I/O error";
+    case Status::kCorrupt:
+      return "corrupt";
+    case Status::kUnsupported:
+      return "unsupported";
   }
   return "unknown status";
 }

@@ -1,0 +1,30 @@
+// DeviceSlot: one device of the pool with what the pool knows of it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "device/device.h"
+#include "kvpool/config.h"
+#include "layout/space_map.h"
+
+namespace kvpool::pool {
+
+// Threads: counters any; space under the store's lock; the rest immutable once open.
+struct DeviceSlot {
+  DeviceConfig config;
+  std::unique_ptr<device::Device> device;
+  std::optional<layout::SpaceMap> space;
+  bool volatile_bytes = false;  // Traits of the device, at hand
+  bool mapped = false;
+
+  std::atomic<std::uint64_t> bytes_read{0};
+  std::atomic<std::uint64_t> bytes_written{0};
+  std::atomic<std::uint64_t> bytes_flushed{0};  // of bytes_written, known to survive a power cut
+  std::atomic<std::uint64_t> io_errors{0};
+  std::atomic<std::uint64_t> checksum_failures{0};
+};
+
+}  // namespace kvpool::pool

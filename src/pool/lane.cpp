@@ -1,0 +1,139 @@
+#include "pool/lane.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.h"
+
+namespace kvpool::pool {
+namespace {
+
+constexpr std::uint32_t kStagingBuffers = 16;
+
+std::uint32_t LargestIo(std::span<const std::unique_ptr<DeviceSlot>> slots,
+                        std::span<const std::size_t> devices) {
+  std::uint32_t largest = 1 << 20;
+  for (const std::size_t device : devices) {
+    largest = std::max(largest, slots[device]->device->traits().max_io_bytes);
+  }
+  return largest;
+}
+
+}  // namespace
+
+Lane::Lane(const LaneOptions& options) : options_(options) {}
+
+Result<std::unique_ptr<Lane>> Lane::Make(const LaneOptions& options,
+                                         std::span<const std::unique_ptr<DeviceSlot>> slots,
+                                         std::span<const std::size_t> devices) {
+  std::unique_ptr<Lane> lane(new Lane(options));
+  lane->event_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (lane->event_fd_ < 0) {
+    return Fail(Status::kIoError, "no eventfd could be made: raise the open file limit (ulimit -n)",
+                errno);
+  }
+  const std::uint32_t buffer_bytes = LargestIo(slots, devices);
+  auto region = mem::Region::Make({.bytes = std::uint64_t{buffer_bytes} * kStagingBuffers,
+                                   .numa_node = options.numa_node,
+                                   .shareable = false});
+  if (!region) return tl::unexpected(region.error());
+  lane->staging_region_ = std::move(*region);
+  lane->staging_ = std::make_unique<mem::BufferPool>(lane->staging_region_->bytes(), buffer_bytes);
+  lane->queues_.resize(slots.size());
+  for (const std::size_t device : devices) {
+    auto queue = slots[device]->device->OpenQueue({.event_fd = lane->event_fd_});
+    if (!queue) return tl::unexpected(queue.error());
+    lane->queues_[device] = std::make_unique<LaneQueue>(*slots[device], std::move(*queue),
+                                                        *lane->staging_, options.verify);
+  }
+  return lane;
+}
+
+Lane::~Lane() {
+  if (thread_.joinable()) {
+    stop_.store(true);
+    Wake();
+    thread_.join();
+  }
+  queues_.clear();
+  if (event_fd_ >= 0) close(event_fd_);
+}
+
+void Lane::Give(DeviceBatch& batch) {
+  {
+    MutexLock lock(mutex_);
+    inbox_.push_back(&batch);
+    inbox_filled_.store(true, std::memory_order_release);
+  }
+  Wake();
+}
+
+void Lane::Wake() {
+  const std::uint64_t one = 1;
+  // A full counter is readable all the same.
+  [[maybe_unused]] const ssize_t written = write(event_fd_, &one, sizeof one);
+}
+
+bool Lane::Step() {
+  bool moved = false;
+  if (inbox_filled_.load(std::memory_order_acquire)) {
+    {
+      MutexLock lock(mutex_);
+      std::swap(taken_, inbox_);
+      inbox_filled_.store(false, std::memory_order_relaxed);
+    }
+    for (DeviceBatch* batch : taken_) queues_[batch->device]->Add(*batch);
+    taken_.clear();
+    moved = true;
+  }
+  for (const auto& queue : queues_) {
+    if (queue && !queue->Idle()) moved |= queue->Step(options_.clock->NowNs());
+  }
+  return moved;
+}
+
+bool Lane::Idle() const {
+  return std::all_of(queues_.begin(), queues_.end(),
+                     [](const auto& queue) { return !queue || queue->Idle(); });
+}
+
+void Lane::Sleep(std::int64_t until_ns) {
+  std::int64_t next_ns = until_ns;
+  for (const auto& queue : queues_) {
+    if (queue) next_ns = std::min(next_ns, queue->NextStepNs());
+  }
+  timespec timeout{};
+  if (next_ns != device::Queue::kNever) {
+    const std::int64_t wait_ns = std::max<std::int64_t>(0, next_ns - options_.clock->NowNs());
+    if (wait_ns == 0) return;
+    timeout = {wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+  }
+  pollfd event{event_fd_, POLLIN, 0};
+  if (ppoll(&event, 1, next_ns == device::Queue::kNever ? nullptr : &timeout, nullptr) > 0) {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof count);
+  }
+}
+
+void Lane::StartThread() {
+  thread_ = std::thread([this] { Run(); });
+  thread_id_.wait(0);
+}
+
+void Lane::Run() {
+  prctl(PR_SET_NAME, "kvpool-lane");
+  prctl(PR_SET_TIMERSLACK, 1);  // a slow device's next step is a matter of microseconds
+  thread_id_.store(gettid());
+  thread_id_.notify_one();
+  while (!stop_.load() || !Idle()) {
+    if (!Step()) Sleep(device::Queue::kNever);
+  }
+}
+
+}  // namespace kvpool::pool

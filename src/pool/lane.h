@@ -1,0 +1,72 @@
+// Lane: one thread's queues, one per device it serves. The unit of execution.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "kvpool/result.h"
+#include "mem/buffer_pool.h"
+#include "mem/region.h"
+#include "pool/device_slot.h"
+#include "pool/lane_queue.h"
+#include "pool/operation.h"
+
+namespace kvpool::pool {
+
+struct LaneOptions {
+  const Clock* clock = nullptr;
+  bool verify = true;
+  int numa_node = -1;  // of the staging memory
+};
+
+// Threads: Give from any; Step, NextStepNs and Run from one.
+class Lane {
+ public:
+  // `devices`: what it serves, by index into `slots`.
+  static Result<std::unique_ptr<Lane>> Make(const LaneOptions& options,
+                                            std::span<const std::unique_ptr<DeviceSlot>> slots,
+                                            std::span<const std::size_t> devices);
+  ~Lane();  // stops the thread; nothing may be in flight
+
+  // Hands over a batch of a device that this lane serves. The caller has counted the lane in
+  // Operation::AddLane.
+  void Give(DeviceBatch& batch);
+
+  // One round over inbox and queues. True when anything moved.
+  bool Step();
+  // Sleeps until an event, the next timed step or `until_ns`.
+  void Sleep(std::int64_t until_ns);
+  bool Idle() const;
+
+  // Runs Step and Sleep on a thread of its own, until destruction.
+  void StartThread();
+  std::int32_t thread_id() const { return thread_id_.load(); }
+
+ private:
+  explicit Lane(const LaneOptions& options);
+  void Run();
+  void Wake();
+
+  const LaneOptions options_;
+  int event_fd_ = -1;
+  std::unique_ptr<mem::Region> staging_region_;
+  std::unique_ptr<mem::BufferPool> staging_;
+  std::vector<std::unique_ptr<LaneQueue>> queues_;  // by device index; null where not served
+
+  Mutex mutex_;
+  std::vector<DeviceBatch*> inbox_ KVPOOL_GUARDED_BY(mutex_);
+  std::atomic<bool> inbox_filled_{false};
+  std::vector<DeviceBatch*> taken_;
+
+  std::atomic<bool> stop_{false};
+  std::atomic<std::int32_t> thread_id_{0};
+  std::thread thread_;
+};
+
+}  // namespace kvpool::pool

@@ -1,0 +1,306 @@
+#include "pool/lane_queue.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "pool/segments.h"
+
+namespace kvpool::pool {
+
+LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
+                     mem::BufferPool& staging, bool verify)
+    : slot_(slot),
+      traits_(slot.device->traits()),
+      queue_(std::move(queue)),
+      staging_(staging),
+      verify_(verify),
+      done_(traits_.depth) {
+  for (std::uint32_t i = 0; i < traits_.depth; ++i) {
+    transfers_.push_back(std::make_unique<Transfer>());
+    transfers_.back()->io.user = transfers_.back().get();
+    transfers_.back()->pieces.reserve(traits_.max_segments);
+    free_.push_back(transfers_.back().get());
+  }
+}
+
+LaneQueue::~LaneQueue() { KVPOOL_CHECK(Idle()); }
+
+void LaneQueue::Add(DeviceBatch& batch) {
+  (batch.operation->kind == OperationKind::kGet ? gets_ : puts_).push_back(&batch);
+}
+
+bool LaneQueue::Step(std::int64_t now_ns) {
+  if (now_ns >= next_deadline_ns_) CancelExpired(now_ns);
+  bool moved = Collect();
+  moved |= Issue(now_ns);
+  return moved;
+}
+
+std::int64_t LaneQueue::NextStepNs() const {
+  if (in_flight_ == 0) return device::Queue::kNever;
+  if (traits_.needs_polling) return 0;
+  return std::min(queue_->NextPollNs(), next_deadline_ns_);
+}
+
+bool LaneQueue::Collect() {
+  const std::size_t count = queue_->Poll(done_);
+  for (std::size_t i = 0; i < count; ++i) {
+    Complete(*static_cast<Transfer*>(done_[i]->user));
+  }
+  return count != 0;
+}
+
+bool LaneQueue::Issue(std::int64_t now_ns) {
+  bool moved = false;
+  stalled_ = false;
+  // A mapped device copies inside Submit: one transfer a step lets the lane look after its others.
+  std::size_t budget = traits_.mapped ? 1 : traits_.depth;
+  while (budget-- != 0 && !free_.empty()) {
+    Issued issued = IssueFrom(gets_, now_ns);
+    if (issued == Issued::kNothing) issued = IssueFrom(puts_, now_ns);
+    if (issued != Issued::kYes) break;
+    moved = true;
+  }
+  return moved;
+}
+
+LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches, std::int64_t now_ns) {
+  while (!batches.empty()) {
+    DeviceBatch& batch = *batches.front();
+    Operation& operation = *batch.operation;
+    if (now_ns >= operation.deadline_ns) ExpireRest(batch);
+    if (batch.Exhausted()) {
+      batches.pop_front();
+      operation.LetGo();
+      continue;
+    }
+    if (operation.lease && traits_.mapped) {
+      ServeInPlace(batch);
+      return Issued::kYes;
+    }
+    Transfer& transfer = *free_.back();
+    if (!TakeRun(batch, transfer)) {
+      if (batch.Exhausted()) continue;
+      return Issued::kStalled;
+    }
+    free_.pop_back();
+    PrepareIo(transfer);
+    ++in_flight_;
+    next_deadline_ns_ = std::min(next_deadline_ns_, operation.deadline_ns);
+    device::Io* io = &transfer.io;
+    KVPOOL_CHECK(queue_->Submit({&io, 1}) == 1);
+    return Issued::kYes;
+  }
+  return Issued::kNothing;
+}
+
+std::uint32_t LaneQueue::Padded(std::uint32_t bytes) const {
+  return (bytes + traits_.alignment - 1) & ~(traits_.alignment - 1);
+}
+
+// Fills `pieces` with where a unit's bytes lie; false when the device cannot reach them there.
+bool LaneQueue::Pieces(Operation& operation, const UnitWork& work,
+                       std::vector<iovec>& pieces) const {
+  const std::size_t before = pieces.size();
+  AppendPieces(operation.SegmentsOfKey(work.key),
+               std::uint64_t{work.unit} * operation.keys[work.key].shape.unit_bytes, work.bytes,
+               pieces);
+  return pieces.size() <= traits_.max_segments &&
+         AllAligned(std::span(pieces).subspan(before), traits_.alignment);
+}
+
+// Takes the next units of the batch that one I/O can carry. False: none left, or no staging free.
+bool LaneQueue::TakeRun(DeviceBatch& batch, Transfer& transfer) {
+  std::uint32_t first = batch.cursor.load(std::memory_order_relaxed);
+  while (first < batch.end) {
+    transfer.pieces.clear();
+    transfer.io.bytes = 0;
+    const bool direct =
+        Pieces(*batch.operation, batch.operation->UnitAt(batch, first), transfer.pieces);
+    if (!direct && transfer.staging == nullptr) {
+      transfer.staging = staging_.Get();
+      if (transfer.staging == nullptr) {
+        stalled_ = true;
+        return false;
+      }
+    }
+    transfer.io.bytes = Padded(batch.operation->UnitAt(batch, first).bytes);
+    std::uint32_t end = first + 1;
+    while (end < batch.end && Extend(batch, transfer, end, direct)) ++end;
+    if (direct && transfer.staging != nullptr) {
+      staging_.Put(transfer.staging);
+      transfer.staging = nullptr;
+    }
+    if (batch.cursor.compare_exchange_strong(first, end, std::memory_order_relaxed)) {
+      transfer.batch = &batch;
+      transfer.first = first;
+      transfer.count = end - first;
+      return true;
+    }
+  }
+  if (transfer.staging != nullptr) staging_.Put(transfer.staging);
+  transfer.staging = nullptr;
+  return false;
+}
+
+// Adds the unit at `position` to the transfer if it follows on the device and on the same path.
+bool LaneQueue::Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position,
+                       bool direct) {
+  Operation& operation = *batch.operation;
+  const UnitWork& last = operation.UnitAt(batch, position - 1);
+  const UnitWork& next = operation.UnitAt(batch, position);
+  if (next.offset != last.offset + Padded(last.bytes)) return false;
+  if (transfer.io.bytes + Padded(next.bytes) > traits_.max_io_bytes) return false;
+  const std::size_t pieces_before = transfer.pieces.size();
+  if (Pieces(operation, next, transfer.pieces) != direct) {
+    transfer.pieces.resize(pieces_before);
+    return false;
+  }
+  transfer.io.bytes += Padded(next.bytes);
+  return true;
+}
+
+void LaneQueue::PrepareIo(Transfer& transfer) {
+  Operation& operation = *transfer.batch->operation;
+  const bool put = operation.kind == OperationKind::kPut;
+  std::uint64_t at = 0;
+  for (std::uint32_t i = 0; put && i < transfer.count; ++i) {
+    UnitWork& work = operation.UnitAt(*transfer.batch, transfer.first + i);
+    if (verify_) work.checksum = ChecksumOf(operation, work);
+    if (transfer.staging == nullptr) continue;
+    scratch_.clear();
+    Pieces(operation, work, scratch_);
+    Gather(scratch_, transfer.staging + at);
+    at += Padded(work.bytes);
+  }
+  if (transfer.staging != nullptr) {
+    transfer.pieces.assign(1, {transfer.staging, transfer.io.bytes});
+  }
+  transfer.cancelled = false;
+  transfer.io.op = put ? device::Op::kWrite : device::Op::kRead;
+  transfer.io.status = Status::kOk;
+  transfer.io.offset = operation.UnitAt(*transfer.batch, transfer.first).offset;
+  transfer.io.segments = transfer.pieces;
+}
+
+std::uint64_t LaneQueue::ChecksumOf(Operation& operation, const UnitWork& work) {
+  scratch_.clear();
+  Pieces(operation, work, scratch_);
+  const std::uint64_t seed = operation.keys[work.key].seed;
+  if (scratch_.size() == 1) {
+    return UnitChecksum::Of(seed, work.unit,
+                            {static_cast<const std::byte*>(scratch_[0].iov_base), work.bytes});
+  }
+  checksum_.Begin(seed, work.unit);
+  for (const iovec& piece : scratch_) {
+    checksum_.Add({static_cast<const std::byte*>(piece.iov_base), piece.iov_len});
+  }
+  return checksum_.End();
+}
+
+Status LaneQueue::Check(Transfer& transfer, const UnitWork& work, std::uint64_t offset_in_staging) {
+  Operation& operation = *transfer.batch->operation;
+  std::uint64_t found = work.checksum;
+  if (transfer.staging != nullptr) {
+    const std::span<const std::byte> bytes{transfer.staging + offset_in_staging, work.bytes};
+    if (verify_) {
+      found = UnitChecksum::Of(operation.keys[work.key].seed, work.unit, bytes);
+    }
+    if (found == work.checksum) {
+      scratch_.clear();
+      Pieces(operation, work, scratch_);
+      Scatter(bytes.data(), scratch_);
+    }
+  } else if (verify_) {
+    found = ChecksumOf(operation, work);
+  }
+  if (found == work.checksum) return Status::kOk;
+  slot_.checksum_failures.fetch_add(1, std::memory_order_relaxed);
+  return Status::kCorrupt;
+}
+
+void LaneQueue::Complete(Transfer& transfer) {
+  Operation& operation = *transfer.batch->operation;
+  Status status = transfer.io.status;
+  const bool get = operation.kind == OperationKind::kGet;
+  if (status == Status::kOk) {
+    (get ? slot_.bytes_read : slot_.bytes_written)
+        .fetch_add(transfer.io.bytes, std::memory_order_relaxed);
+  } else if (transfer.cancelled) {
+    status = Status::kTimedOut;
+  } else {
+    slot_.io_errors.fetch_add(1, std::memory_order_relaxed);
+    status = Status::kIoError;
+  }
+  std::uint64_t at = 0;
+  for (std::uint32_t i = 0; i < transfer.count; ++i) {
+    const UnitWork& work = operation.UnitAt(*transfer.batch, transfer.first + i);
+    const bool check = status == Status::kOk && get;
+    const std::uint32_t padded = Padded(work.bytes);
+    // The operation may be finished, and gone, with its last unit.
+    if (i + 1 == transfer.count) {
+      const Status last = check ? Check(transfer, work, at) : status;
+      if (transfer.staging != nullptr) staging_.Put(transfer.staging);
+      transfer.staging = nullptr;
+      free_.push_back(&transfer);
+      --in_flight_;
+      if (in_flight_ == 0) next_deadline_ns_ = device::Queue::kNever;
+      operation.UnitDone(work, last);
+      return;
+    }
+    operation.UnitDone(work, check ? Check(transfer, work, at) : status);
+    at += padded;
+  }
+}
+
+// A lease of memory-resident units moves nothing: they are verified where they lie.
+void LaneQueue::ServeInPlace(DeviceBatch& batch) {
+  constexpr std::uint32_t kAtOnce = 16;
+  std::uint32_t first = batch.cursor.load(std::memory_order_relaxed);
+  std::uint32_t end = 0;
+  do {
+    if (first >= batch.end) return;
+    end = std::min(batch.end, first + kAtOnce);
+  } while (!batch.cursor.compare_exchange_weak(first, end, std::memory_order_relaxed));
+  Operation& operation = *batch.operation;
+  for (std::uint32_t position = first; position < end; ++position) {
+    const UnitWork& work = operation.UnitAt(batch, position);
+    Status status = Status::kOk;
+    if (verify_ &&
+        UnitChecksum::Of(operation.keys[work.key].seed, work.unit,
+                         {slot_.device->Map(work.offset), work.bytes}) != work.checksum) {
+      slot_.checksum_failures.fetch_add(1, std::memory_order_relaxed);
+      status = Status::kCorrupt;
+    }
+    operation.UnitDone(work, status);
+  }
+}
+
+// The deadline passed before these units were issued.
+void LaneQueue::ExpireRest(DeviceBatch& batch) {
+  std::uint32_t first = batch.cursor.exchange(batch.end, std::memory_order_relaxed);
+  Operation& operation = *batch.operation;
+  const std::uint32_t end = batch.end;
+  for (; first < end; ++first) {
+    operation.UnitDone(operation.UnitAt(batch, first), Status::kTimedOut);
+  }
+}
+
+void LaneQueue::CancelExpired(std::int64_t now_ns) {
+  next_deadline_ns_ = device::Queue::kNever;
+  for (const auto& transfer : transfers_) {
+    const bool flying = std::find(free_.begin(), free_.end(), transfer.get()) == free_.end();
+    if (!flying || transfer->cancelled) continue;
+    const std::int64_t deadline = transfer->batch->operation->deadline_ns;
+    if (now_ns >= deadline) {
+      transfer->cancelled = true;
+      queue_->Cancel(transfer->io);
+    } else {
+      next_deadline_ns_ = std::min(next_deadline_ns_, deadline);
+    }
+  }
+}
+
+}  // namespace kvpool::pool

@@ -1,0 +1,81 @@
+// LaneQueue: one lane's queue on one device, with the work that waits for it.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/checksum.h"
+#include "base/clock.h"
+#include "device/device.h"
+#include "mem/buffer_pool.h"
+#include "pool/device_slot.h"
+#include "pool/operation.h"
+
+namespace kvpool::pool {
+
+// Turns runs of units into few large I/Os: neighbours on the device that follow each other in the
+// order of retrieval become one transfer. Bytes land in place where the device can reach them, in
+// staging where it cannot (an unaligned address, a tail). Gets go before puts.
+// Threads: the lane's.
+class LaneQueue {
+ public:
+  LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, mem::BufferPool& staging,
+            bool verify);
+  ~LaneQueue();
+
+  void Add(DeviceBatch& batch);
+
+  // Collects what is done and issues what fits. True when anything moved.
+  bool Step(std::int64_t now_ns);
+
+  // When Step should run again without an event; device::Queue::kNever if only after one.
+  std::int64_t NextStepNs() const;
+  bool Idle() const { return in_flight_ == 0 && gets_.empty() && puts_.empty(); }
+
+ private:
+  struct Transfer {
+    device::Io io;
+    DeviceBatch* batch = nullptr;
+    std::uint32_t first = 0;  // positions in the batch
+    std::uint32_t count = 0;
+    std::byte* staging = nullptr;
+    bool cancelled = false;
+    std::vector<iovec> pieces;
+  };
+  enum class Issued : std::uint8_t { kYes, kNothing, kStalled };
+
+  bool Collect();
+  bool Issue(std::int64_t now_ns);
+  Issued IssueFrom(std::deque<DeviceBatch*>& batches, std::int64_t now_ns);
+  bool TakeRun(DeviceBatch& batch, Transfer& transfer);
+  bool Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position, bool direct);
+  bool Pieces(Operation& operation, const UnitWork& work, std::vector<iovec>& pieces) const;
+  void ServeInPlace(DeviceBatch& batch);
+  void ExpireRest(DeviceBatch& batch);
+  void PrepareIo(Transfer& transfer);
+  void Complete(Transfer& transfer);
+  Status Check(Transfer& transfer, const UnitWork& work, std::uint64_t offset_in_staging);
+  std::uint64_t ChecksumOf(Operation& operation, const UnitWork& work);
+  void CancelExpired(std::int64_t now_ns);
+  std::uint32_t Padded(std::uint32_t bytes) const;
+
+  DeviceSlot& slot_;
+  const device::Traits& traits_;
+  std::unique_ptr<device::Queue> queue_;
+  mem::BufferPool& staging_;
+  const bool verify_;
+  std::deque<DeviceBatch*> gets_;
+  std::deque<DeviceBatch*> puts_;
+  std::vector<std::unique_ptr<Transfer>> transfers_;
+  std::vector<Transfer*> free_;
+  std::vector<device::Io*> done_;
+  std::vector<iovec> scratch_;
+  UnitChecksum checksum_;
+  std::uint32_t in_flight_ = 0;
+  bool stalled_ = false;  // waits for staging of a transfer in flight
+  std::int64_t next_deadline_ns_ = device::Queue::kNever;
+};
+
+}  // namespace kvpool::pool

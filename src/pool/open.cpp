@@ -1,0 +1,217 @@
+// Creating and opening: from a configuration to devices, catalog and lanes.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <random>
+
+#include "device/open.h"
+#include "index/eviction_policy.h"
+#include "pool/pool_impl.h"
+
+namespace kvpool {
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<void> Validated(const Config& config) {
+  const std::vector<std::string> problems = config.Validate();
+  if (problems.empty()) return {};
+  return Fail(Status::kInvalid, fmt::format("{}", fmt::join(problems, "\n")));
+}
+
+std::uint64_t RandomId() {
+  std::random_device random;
+  return (std::uint64_t{random()} << 32 | random()) | 1;
+}
+
+bool IsDrive(const DeviceConfig& device) { return device.kind != DeviceKind::kMemory; }
+
+bool HasDrives(const Config& config) {
+  return std::any_of(config.devices.begin(), config.devices.end(), IsDrive);
+}
+
+bool KeepsCatalog(const Config& config) { return !config.catalog.empty() && HasDrives(config); }
+
+// Nothing that Create would make is there yet.
+bool NothingThere(const Config& config) {
+  std::error_code ignored;
+  if (KeepsCatalog(config) && fs::exists(config.catalog, ignored)) return false;
+  return std::none_of(config.devices.begin(), config.devices.end(), [&](const DeviceConfig& one) {
+    return one.kind == DeviceKind::kFile && fs::exists(one.path, ignored);
+  });
+}
+
+}  // namespace
+
+Result<void> Pool::Create(const Config& config) {
+  if (auto valid = Validated(config); !valid) return valid;
+  const std::uint64_t pool_id = RandomId();
+  std::vector<const DeviceConfig*> made;
+  const auto undo = [&](const Error& error) {
+    for (const DeviceConfig* device : made) (void)device::RemoveDevice(*device, pool_id);
+    return tl::unexpected<Error>(error);
+  };
+  for (std::size_t i = 0; i < config.devices.size(); ++i) {
+    const DeviceConfig& one = config.devices[i];
+    if (!IsDrive(one)) continue;
+    device::CreateOptions options;
+    options.label = {.pool_id = pool_id,
+                     .device_id = RandomId(),
+                     .index = static_cast<std::uint32_t>(i),
+                     .count = static_cast<std::uint32_t>(config.devices.size()),
+                     .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
+                                           std::chrono::system_clock::now().time_since_epoch())
+                                           .count()};
+    if (auto created = device::CreateDevice(one, options); !created) return undo(created.error());
+    made.push_back(&one);
+  }
+  if (KeepsCatalog(config)) {
+    if (auto created = catalog::Catalog::Create(config.catalog, pool_id); !created) {
+      return undo(created.error());
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Pool>> Pool::Open(const Config& config) {
+  if (config.create_if_missing && NothingThere(config)) {
+    if (auto created = Create(config); !created) return tl::unexpected(created.error());
+  }
+  auto pool = pool::PoolImpl::Open(config, Clock::Monotonic());
+  if (!pool) return tl::unexpected(pool.error());
+  return std::unique_ptr<Pool>(std::move(*pool));
+}
+
+namespace pool {
+namespace {
+
+// The drives of a pool, in the order their labels say.
+struct LabelledDrives {
+  std::uint64_t pool_id = 0;
+  std::vector<const DeviceConfig*> by_index;  // null where the pool has memory
+  std::vector<std::uint64_t> device_ids;
+};
+
+Result<void> AddDrive(const DeviceConfig& config, LabelledDrives& drives) {
+  const auto label = device::ReadLabel(config);
+  if (!label) {
+    if (label.error().status != Status::kNotFound) return tl::unexpected(label.error());
+    return Fail(Status::kNotFound,
+                label.error().message + " (kvpool create makes the devices of a pool file)");
+  }
+  if (drives.pool_id != 0 && label->pool_id != drives.pool_id) {
+    return Fail(Status::kInvalid,
+                fmt::format("device {} at {} belongs to another pool than the devices before it: "
+                            "name the devices of one pool",
+                            config.name, config.path.string()));
+  }
+  drives.pool_id = label->pool_id;
+  if (label->count != drives.by_index.size() || label->index >= label->count) {
+    return Fail(Status::kInvalid,
+                fmt::format("the pool of device {} was created with {} devices, but {} are "
+                            "configured: name them all",
+                            config.name, label->count, drives.by_index.size()));
+  }
+  if (drives.by_index[label->index] != nullptr) {
+    return Fail(Status::kInvalid,
+                fmt::format("devices {} and {} carry the same label: one is a copy of the other",
+                            drives.by_index[label->index]->name, config.name));
+  }
+  drives.by_index[label->index] = &config;
+  drives.device_ids[label->index] = label->device_id;
+  return {};
+}
+
+Result<LabelledDrives> ReadLabels(const Config& config) {
+  LabelledDrives drives;
+  drives.by_index.resize(config.devices.size());
+  drives.device_ids.resize(config.devices.size());
+  for (const DeviceConfig& one : config.devices) {
+    if (!IsDrive(one)) continue;
+    if (auto added = AddDrive(one, drives); !added) return tl::unexpected(added.error());
+  }
+  return drives;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clock& clock) {
+  if (auto valid = Validated(config); !valid) return tl::unexpected(valid.error());
+  std::unique_ptr<PoolImpl> pool(new PoolImpl(config, clock));
+  if (auto opened = pool->OpenDevices(); !opened) return tl::unexpected(opened.error());
+  if (auto opened = pool->OpenStore(); !opened) return tl::unexpected(opened.error());
+  if (auto started = pool->StartLanes(); !started) return tl::unexpected(started.error());
+  return pool;
+}
+
+Result<void> PoolImpl::OpenDevices() {
+  auto drives = ReadLabels(config_);
+  if (!drives) return tl::unexpected(drives.error());
+  pool_id_ = drives->pool_id;
+  // Memory holds nothing yet, so it may take whatever positions the drives leave.
+  auto memory = config_.devices.begin();
+  for (std::size_t i = 0; i < config_.devices.size(); ++i) {
+    const DeviceConfig* one = drives->by_index[i];
+    if (one == nullptr) {
+      memory = std::find_if_not(memory, config_.devices.end(), IsDrive);
+      one = &*memory++;
+    }
+    device::OpenOptions options;
+    options.clock = &clock_;
+    options.pool_id = pool_id_;
+    options.device_id = drives->device_ids[i];
+    auto opened = device::OpenDevice(*one, options);
+    if (!opened) return tl::unexpected(opened.error());
+    auto slot = std::make_unique<DeviceSlot>();
+    slot->config = *one;
+    slot->device = std::move(*opened);
+    const device::Traits& traits = slot->device->traits();
+    slot->space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);
+    slot->volatile_bytes = traits.volatile_bytes;
+    slot->mapped = traits.mapped;
+    slots_.push_back(std::move(slot));
+  }
+  return {};
+}
+
+Result<void> PoolImpl::OpenStore() {
+  auto policy = index::MakeEvictionPolicy(config_.policy);
+  if (!policy) return tl::unexpected(policy.error());
+  std::unique_ptr<catalog::Catalog> catalog;
+  if (KeepsCatalog(config_)) {
+    auto opened = catalog::Catalog::Open(config_.catalog, pool_id_);
+    if (!opened) return tl::unexpected(opened.error());
+    catalog = std::move(*opened);
+  }
+  StoreOptions options;
+  options.unit_bytes = static_cast<std::uint32_t>(config_.unit_bytes);
+  options.placement = config_.placement;
+  options.record_changes = catalog != nullptr;
+  for (const LinkConfig& link : config_.links) {
+    layout::LinkRate rate{.bytes_per_s = link.bytes_per_s};
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      if (std::find(link.devices.begin(), link.devices.end(), slots_[i]->config.name) !=
+          link.devices.end()) {
+        rate.device_mask |= std::uint64_t{1} << i;
+      }
+    }
+    options.links.push_back(rate);
+  }
+  store_ = std::make_unique<Store>(options, slots_, std::move(*policy));
+  if (catalog) {
+    auto spaces = catalog->Spaces();
+    if (!spaces) return tl::unexpected(spaces.error());
+    for (const auto& [id, spec] : *spaces) store_->AddSpace(id, spec);
+    auto skipped = catalog->Load([this](catalog::BlockRow&& row) {
+      if (!store_->Restore(row.space, row)) ++lost_at_open_;
+    });
+    if (!skipped) return tl::unexpected(skipped.error());
+    lost_at_open_ += *skipped;
+  }
+  recorder_ = std::make_unique<Recorder>(*store_, slots_, std::move(catalog));
+  return {};
+}
+
+}  // namespace pool
+}  // namespace kvpool

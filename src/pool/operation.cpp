@@ -1,0 +1,95 @@
+#include "pool/operation.h"
+
+#include <algorithm>
+
+#include "pool/segments.h"
+
+namespace kvpool::pool {
+
+void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t devices) {
+  kind = new_kind;
+  request = &new_request;
+  key_names = new_request.keys;
+  segments = {};
+  lease = durable = false;
+  results_ = &RequestAccess::Results(new_request);
+  results_->assign(new_request.keys.size(), Status::kOk);
+  layers_ready_ = nullptr;
+  keys.assign(new_request.keys.size(), {});
+  units.resize(devices);
+  for (auto& device_units : units) device_units.clear();
+  if (batch_capacity_ < devices) {
+    batches_ = std::make_unique<DeviceBatch[]>(devices);
+    batch_capacity_ = devices;
+  }
+  batch_count_ = 0;
+  unit_count_ = 0;
+}
+
+std::span<const Segment> Operation::SegmentsOfKey(std::uint32_t key) const {
+  return SegmentsOf(segments, key_names.size(), key);
+}
+
+void Operation::Start(std::uint32_t layers) {
+  for (std::size_t device = 0; device < units.size(); ++device) {
+    if (units[device].empty()) continue;
+    DeviceBatch& batch = batches_[batch_count_++];
+    batch.operation = this;
+    batch.device = static_cast<layout::DeviceIndex>(device);
+    batch.end = static_cast<std::uint32_t>(units[device].size());
+    batch.cursor.store(0, std::memory_order_relaxed);
+    unit_count_ += units[device].size();
+  }
+  units_left_.store(unit_count_, std::memory_order_relaxed);
+  layer_units_left_.assign(layers, 0);
+  if (layers == 0) return;
+  layers_ready_ = &RequestAccess::LayersReady(static_cast<GetRequest&>(*request));
+  CountLayers();
+}
+
+void Operation::CountLayers() {
+  for (const auto& device_units : units) {
+    for (const UnitWork& work : device_units) {
+      const auto [first, last] = LayersOf(work);
+      for (std::uint32_t layer = first; layer <= last; ++layer) ++layer_units_left_[layer];
+    }
+  }
+  std::uint32_t ready = 0;
+  while (ready < layer_units_left_.size() && layer_units_left_[ready] == 0) ++ready;
+  layers_ready_->store(ready, std::memory_order_release);
+}
+
+std::pair<std::uint32_t, std::uint32_t> Operation::LayersOf(const UnitWork& work) const {
+  const layout::BlockShape& shape = keys[work.key].shape;
+  const std::uint64_t layers = layer_units_left_.size();
+  const std::uint64_t begin = std::uint64_t{work.unit} * shape.unit_bytes;
+  return {static_cast<std::uint32_t>(begin * layers / shape.block_bytes),
+          static_cast<std::uint32_t>((begin + work.bytes - 1) * layers / shape.block_bytes)};
+}
+
+void Operation::AdvanceLayers(const UnitWork& work) {
+  const auto [first, last] = LayersOf(work);
+  bool emptied = false;
+  for (std::uint32_t layer = first; layer <= last; ++layer) {
+    std::atomic_ref<std::uint32_t> left(layer_units_left_[layer]);
+    emptied |= left.fetch_sub(1, std::memory_order_acq_rel) == 1;
+  }
+  if (!emptied) return;
+  std::uint32_t ready = layers_ready_->load(std::memory_order_acquire);
+  while (ready < layer_units_left_.size()) {
+    std::atomic_ref<std::uint32_t> left(layer_units_left_[ready]);
+    if (left.load(std::memory_order_acquire) != 0) return;
+    if (layers_ready_->compare_exchange_weak(ready, ready + 1, std::memory_order_acq_rel)) ++ready;
+  }
+}
+
+void Operation::UnitDone(const UnitWork& work, Status status) {
+  if (status != Status::kOk) {
+    // Any of several failures will do; all are written before units_left_ reaches zero.
+    std::atomic_ref<Status>((*results_)[work.key]).store(status, std::memory_order_relaxed);
+  }
+  if (layers_ready_ != nullptr) AdvanceLayers(work);
+  if (units_left_.fetch_sub(1, std::memory_order_acq_rel) == 1) sink->UnitsDone(*this);
+}
+
+}  // namespace kvpool::pool

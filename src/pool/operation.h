@@ -1,0 +1,129 @@
+// Operation: one request in flight, as the lanes see it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "index/index.h"
+#include "kvpool/request.h"
+#include "layout/extent.h"
+
+namespace kvpool::pool {
+
+class Operation;
+
+// Opens a request's private parts to the engine, and to nobody else.
+}  // namespace kvpool::pool
+
+namespace kvpool {
+class RequestAccess {
+ public:
+  static std::vector<Status>& Results(Request& request) { return request.results_; }
+  static void*& OperationOf(Request& request) { return request.operation_; }
+  static std::atomic<std::uint32_t>& LayersReady(GetRequest& get) { return get.layers_ready_; }
+  static std::vector<Segment>& Views(GetRequest& get) { return get.views_; }
+  static std::vector<std::size_t>& ViewBegin(GetRequest& get) { return get.view_begin_; }
+  static std::vector<std::uint64_t>& BlockBytes(GetRequest& get) { return get.block_bytes_; }
+};
+}  // namespace kvpool
+
+namespace kvpool::pool {
+
+// One unit to move: bytes [unit * unit_bytes, + bytes) of a key's block, at `offset` of a device.
+struct UnitWork {
+  std::uint64_t offset = 0;
+  std::uint64_t checksum = 0;  // get: expected; put: filled in when the write is issued
+  std::uint32_t bytes = 0;
+  std::uint32_t key = 0;
+  std::uint32_t unit = 0;
+};
+
+// What an operation keeps of one key.
+struct KeyWork {
+  index::EntryId entry = index::kNoEntry;
+  std::uint64_t seed = 0;  // of its checksums
+  layout::BlockShape shape;
+};
+
+// The units of one operation on one device, in the order of retrieval. Lanes that share a device
+// take runs of units by moving the cursor.
+struct DeviceBatch {
+  Operation* operation = nullptr;
+  layout::DeviceIndex device = 0;
+  std::uint32_t end = 0;
+  std::atomic<std::uint32_t> cursor{0};
+
+  bool Exhausted() const { return cursor.load(std::memory_order_relaxed) >= end; }
+};
+
+// Told when the last unit of an operation is done. Threads: the lane that did it.
+class OperationSink {
+ public:
+  virtual ~OperationSink() = default;
+  virtual void UnitsDone(Operation& operation) = 0;
+};
+
+enum class OperationKind : std::uint8_t { kGet, kPut, kDrop, kFlush };
+
+// Filled by the channel's thread, then worked on by lanes, then read by the channel's thread
+// again. Reused: its vectors keep their memory.
+// Threads: between Start and the sink's UnitsDone: lanes, through UnitDone and the cursors only.
+class Operation {
+ public:
+  OperationKind kind = OperationKind::kGet;
+  bool lease = false;
+  bool durable = false;
+  Request* request = nullptr;
+  std::span<const Segment> segments;
+  std::span<const Key> key_names;
+  std::int64_t deadline_ns = 0;
+  OperationSink* sink = nullptr;
+  std::vector<KeyWork> keys;
+  std::vector<std::vector<UnitWork>> units;  // by device
+
+  void Reset(OperationKind new_kind, Request& new_request, std::size_t devices);
+
+  // After `units` is filled: counts, makes the batches of the devices that have work.
+  // `layers`: the request's layers, for a get's progress; 0: no progress is reported.
+  // `lane_references`: how many times a lane will be given one of the batches.
+  void Start(std::uint32_t layers);
+  std::span<DeviceBatch> batches() { return {batches_.get(), batch_count_}; }
+
+  UnitWork& UnitAt(const DeviceBatch& batch, std::uint32_t position) {
+    return units[batch.device][position];
+  }
+  std::span<const Segment> SegmentsOfKey(std::uint32_t key) const;
+
+  // Exactly once a unit.
+  void UnitDone(const UnitWork& work, Status status);
+  // For an operation without units.
+  bool HasUnits() const { return unit_count_ != 0; }
+
+  Status KeyStatus(std::size_t key) const { return (*results_)[key]; }
+  void SetKeyStatus(std::size_t key, Status status) { (*results_)[key] = status; }
+
+  // Lanes that may still look at a batch; it must not be reused before they let go.
+  void AddLane() { lanes_.fetch_add(1, std::memory_order_relaxed); }
+  void LetGo() { lanes_.fetch_sub(1, std::memory_order_release); }
+  bool Reusable() const { return lanes_.load(std::memory_order_acquire) == 0; }
+
+ private:
+  void CountLayers();
+  void AdvanceLayers(const UnitWork& work);
+  std::pair<std::uint32_t, std::uint32_t> LayersOf(const UnitWork& work) const;
+
+  std::vector<Status>* results_ = nullptr;
+  std::atomic<std::uint32_t>* layers_ready_ = nullptr;
+  std::vector<std::uint32_t> layer_units_left_;
+  std::unique_ptr<DeviceBatch[]> batches_;
+  std::size_t batch_capacity_ = 0;
+  std::size_t batch_count_ = 0;
+  std::uint64_t unit_count_ = 0;
+  std::atomic<std::uint64_t> units_left_{0};
+  std::atomic<std::uint32_t> lanes_{0};
+};
+
+}  // namespace kvpool::pool

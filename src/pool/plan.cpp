@@ -1,0 +1,297 @@
+// The planning half of Store: from a request to units on devices.
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/checksum.h"
+#include "base/limits.h"
+#include "pool/segments.h"
+#include "pool/store.h"
+
+namespace kvpool::pool {
+
+using index::EntryId;
+using index::EntryState;
+using index::kNoEntry;
+
+void Store::PlanGet(const GetRequest& get, Operation& operation) {
+  auto& block_bytes = RequestAccess::BlockBytes(const_cast<GetRequest&>(get));
+  block_bytes.assign(get.keys.size(), 0);
+  MutexLock lock(mutex_);
+  std::uint32_t most_units = 0;
+  for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
+    const EntryId entry = index_.Find(get.space.id, get.keys[key]);
+    if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
+      operation.SetKeyStatus(key, Status::kNotFound);
+      continue;
+    }
+    index_.Reference(entry);
+    const auto view = index_.View(entry);
+    if (TotalBytes(operation.SegmentsOfKey(key)) < BytesNeeded(view, get.lease)) {
+      operation.SetKeyStatus(key, Status::kInvalid);
+      continue;
+    }
+    index_.Pin(entry);
+    operation.keys[key] = {
+        entry, ChecksumSeed(spaces_[get.space.id].digest, get.keys[key], view.generation),
+        view.shape};
+    block_bytes[key] = view.shape.block_bytes;
+    most_units = std::max(most_units, view.shape.units);
+  }
+  // Layer by layer over all keys: the order in which an engine needs the bytes, and the order in
+  // which a put of the same keys laid them down.
+  std::vector<std::span<layout::UnitRecord>> records(get.keys.size());
+  for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
+    if (operation.keys[key].entry != kNoEntry) {
+      records[key] = index_.View(operation.keys[key].entry).units;
+    }
+  }
+  for (std::uint32_t unit = 0; unit < most_units; ++unit) {
+    for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
+      if (unit >= records[key].size()) continue;
+      const layout::UnitRecord& record = records[key][unit];
+      operation.units[record.device()].push_back({.offset = record.offset(),
+                                                  .checksum = record.checksum(),
+                                                  .bytes = operation.keys[key].shape.BytesOf(unit),
+                                                  .key = key,
+                                                  .unit = unit});
+    }
+  }
+}
+
+// How much of a block's room a get needs: all of it, or up to the last unit that cannot be leased.
+std::uint64_t Store::BytesNeeded(const index::EntryView& view, bool lease) const {
+  std::uint32_t unit = view.shape.units;
+  while (lease && unit != 0 && devices_[view.units[unit - 1].device()]->mapped) --unit;
+  return std::min<std::uint64_t>(view.shape.block_bytes,
+                                 std::uint64_t{unit} * view.shape.unit_bytes);
+}
+
+void Store::PlanPut(const PutRequest& put, Operation& operation) {
+  MutexLock lock(mutex_);
+  AdmitKeys(put, operation);
+  std::uint64_t first_ordinal = put.ordinal.value_or(0);
+  if (!put.ordinal) {
+    first_ordinal = spaces_[put.space.id].next_ordinal;
+    spaces_[put.space.id].next_ordinal += put.keys.size();
+  }
+  // Consecutive new keys of one shape are placed together.
+  for (std::uint32_t begin = 0; begin < put.keys.size();) {
+    group_.clear();
+    std::uint32_t end = begin;
+    for (; end < put.keys.size(); ++end) {
+      const KeyWork& key = operation.keys[end];
+      if (key.shape.units == 0) {
+        if (group_.empty()) continue;
+        break;
+      }
+      if (!group_.empty() && key.shape != operation.keys[group_.front()].shape) break;
+      group_.push_back(end);
+    }
+    if (!group_.empty()) {
+      PlaceGroup(put, operation, group_, first_ordinal + group_.front());
+    }
+    begin = end;
+  }
+}
+
+// Settles keys that are there already or are too large, and gives the others a shape.
+void Store::AdmitKeys(const PutRequest& put, Operation& operation) {
+  for (std::uint32_t key = 0; key < put.keys.size(); ++key) {
+    const std::uint64_t bytes = TotalBytes(operation.SegmentsOfKey(key));
+    const layout::BlockShape shape =
+        bytes == 0 ? layout::BlockShape{} : layout::ShapeOf(bytes, options_.unit_bytes);
+    const Key name = put.keys[key];
+    if (shape.units == 0 || shape.units > kMaxUnitsPerBlock || name.empty() ||
+        name.size() > kMaxKeyBytes) {
+      operation.SetKeyStatus(key, Status::kInvalid);
+      continue;
+    }
+    const EntryId present = index_.Find(put.space.id, name);
+    if (present != kNoEntry) {
+      if (index_.View(present).state == EntryState::kVisible) {
+        index_.Reference(present, ParentOf(put, key));
+      }
+      operation.SetKeyStatus(key, Status::kExists);
+      continue;
+    }
+    operation.keys[key].shape = shape;
+  }
+}
+
+// The preceding block of the context, where the put knows it and it is present.
+EntryId Store::ParentOf(const PutRequest& put, std::uint32_t key) const {
+  if (!put.ordinal) return kNoEntry;
+  const Key parent = key == 0 ? put.parent : put.keys[key - 1];
+  return parent.empty() ? kNoEntry : index_.Find(put.space.id, parent);
+}
+
+void Store::PlaceGroup(const PutRequest& put, Operation& operation,
+                       std::span<const std::uint32_t> keys, std::uint64_t first_ordinal) {
+  const layout::BlockShape shape = operation.keys[keys.front()].shape;
+  const std::uint64_t possible =
+      std::min<std::uint64_t>(keys.size(), CapacityUnits(shape, put.durable) / shape.units);
+  const std::uint64_t free = MakeRoom(shape, put.space.id, possible * shape.units, put.durable);
+  const std::size_t fitting = std::min<std::uint64_t>(possible, free / shape.units);
+  for (const std::uint32_t key : keys.subspan(fitting)) {
+    operation.SetKeyStatus(key, Status::kNoSpace);
+    operation.keys[key].shape = {};
+  }
+  if (fitting == 0) return;
+  keys = keys.first(fitting);
+  for (const std::uint32_t key : keys) {
+    const EntryId duplicate = index_.Find(put.space.id, put.keys[key]);
+    if (duplicate != kNoEntry) {  // named twice in one request
+      operation.SetKeyStatus(key, Status::kExists);
+      continue;
+    }
+    operation.keys[key].entry = index_.Reserve({.space = put.space.id,
+                                                .key = put.keys[key],
+                                                .shape = shape,
+                                                .generation = next_generation_,
+                                                .ordinal = put.ordinal ? *put.ordinal + key : 0,
+                                                .parent = ParentOf(put, key)});
+    operation.keys[key].seed =
+        ChecksumSeed(spaces_[put.space.id].digest, put.keys[key], next_generation_);
+    ++next_generation_;
+  }
+  Rates(put.space.id, shape.slot_bytes, put.durable);
+  dealt_.resize(keys.size() * shape.units);
+  const bool placed =
+      placer_.Place({.devices = rates_,
+                     .links = options_.links,
+                     .first_ordinal = first_ordinal,
+                     .blocks = static_cast<std::uint32_t>(keys.size()),
+                     .units_per_block = shape.units,
+                     .slices = std::min(spaces_[put.space.id].spec.layers, shape.units)},
+                    dealt_);
+  KVPOOL_CHECK(placed);
+  GiveSlots(operation, keys, dealt_, put.space.id);
+}
+
+// Evicts until `units` slots are free, or nothing more can go. Returns the slots that are free.
+std::uint64_t Store::MakeRoom(const layout::BlockShape& shape, std::uint32_t space,
+                              std::uint64_t units, bool durable) {
+  std::uint64_t free = FreeUnits(space, shape.slot_bytes, durable);
+  while (free < units && EvictOne()) free = FreeUnits(space, shape.slot_bytes, durable);
+  return free;
+}
+
+// What empty devices would hold: asking for more must not evict anything.
+std::uint64_t Store::CapacityUnits(const layout::BlockShape& shape, bool durable) const {
+  std::uint64_t units = 0;
+  for (const auto& slot : devices_) {
+    if (durable && slot->volatile_bytes) continue;
+    units += slot->space->capacity_bytes() / kSlabBytes * (kSlabBytes / shape.slot_bytes);
+  }
+  return units;
+}
+
+std::uint64_t Store::FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const {
+  std::uint64_t free = 0;
+  for (const auto& slot : devices_) {
+    if (durable && slot->volatile_bytes) continue;
+    free += slot->space->FreeSlots(space, slot_bytes);
+  }
+  return free;
+}
+
+void Store::Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) {
+  rates_.clear();
+  for (const auto& slot : devices_) {
+    const bool usable = !(durable && slot->volatile_bytes);
+    rates_.push_back({.read_bytes_per_s = options_.placement == Placement::kEqual
+                                              ? 1.0
+                                              : slot->config.read_bytes_per_s,
+                      .free_units = usable ? slot->space->FreeSlots(space, slot_bytes) : 0,
+                      .scarce = slot->volatile_bytes});
+  }
+}
+
+// Turns the deal into slots, in the order of retrieval, so that units which are read one after
+// the other lie one after the other.
+void Store::GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
+                      std::span<const layout::DeviceIndex> dealt, std::uint32_t space) {
+  const layout::BlockShape shape = operation.keys[keys.front()].shape;
+  std::vector<std::uint64_t> counts(devices_.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (operation.keys[keys[i]].entry == kNoEntry) continue;
+    for (std::uint32_t unit = 0; unit < shape.units; ++unit) {
+      ++counts[dealt[i * shape.units + unit]];
+    }
+  }
+  std::vector<std::size_t> next(devices_.size());
+  for (std::size_t device = 0; device < devices_.size(); ++device) {
+    offsets_[device].clear();
+    if (counts[device] == 0) continue;
+    KVPOOL_CHECK(devices_[device]->space->Allocate(space, shape.slot_bytes, counts[device],
+                                                   offsets_[device]));
+  }
+  for (std::uint32_t unit = 0; unit < shape.units; ++unit) {
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const KeyWork& key = operation.keys[keys[i]];
+      if (key.entry == kNoEntry) continue;
+      const layout::DeviceIndex device = dealt[i * shape.units + unit];
+      const std::uint64_t offset = offsets_[device][next[device]++];
+      index_.View(key.entry).units[unit] = {device, offset, 0};
+      operation.units[device].push_back({.offset = offset,
+                                         .checksum = 0,
+                                         .bytes = shape.BytesOf(unit),
+                                         .key = keys[i],
+                                         .unit = unit});
+    }
+  }
+}
+
+void Store::FinishGet(Operation& operation) {
+  // A unit that failed makes its block absent: the engine recomputes it and puts it again.
+  MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < operation.keys.size(); ++i) {
+    KeyWork& key = operation.keys[i];
+    if (key.entry == kNoEntry) continue;
+    const Status status = operation.KeyStatus(i);
+    if (status == Status::kCorrupt || status == Status::kIoError) {
+      operation.SetKeyStatus(i, Status::kNotFound);
+      if (index_.View(key.entry).state == EntryState::kVisible) Remove(key.entry);
+    }
+    if (operation.lease && status == Status::kOk) continue;  // until Release
+    Settle(key.entry, index_.Unpin(key.entry));
+    key.entry = kNoEntry;
+  }
+}
+
+void Store::FinishPut(Operation& operation) {
+  MutexLock lock(mutex_);
+  for (const auto& device_units : operation.units) {
+    for (const UnitWork& work : device_units) {
+      index_.View(operation.keys[work.key].entry).units[work.unit].set_checksum(work.checksum);
+    }
+  }
+  for (std::size_t i = 0; i < operation.keys.size(); ++i) {
+    const KeyWork& key = operation.keys[i];
+    if (key.entry == kNoEntry) continue;
+    if (operation.KeyStatus(i) == Status::kOk) {
+      index_.Publish(key.entry);
+      counts_.blocks += 1;
+      counts_.block_bytes += key.shape.block_bytes;
+      RecordAdded(key.entry);
+    } else {
+      Remove(key.entry);
+    }
+    Settle(key.entry, index_.Unpin(key.entry));
+  }
+}
+
+std::vector<double> Store::WantedShares() const {
+  MutexLock lock(mutex_);
+  std::vector<layout::DeviceRate> rates;
+  for (const auto& slot : devices_) {
+    rates.push_back({.read_bytes_per_s = options_.placement == Placement::kEqual
+                                             ? 1.0
+                                             : slot->config.read_bytes_per_s,
+                     .free_units = ~std::uint64_t{0} >> 8,
+                     .scarce = slot->volatile_bytes});
+  }
+  return layout::OptimalShares(1.0, rates, options_.links);
+}
+
+}  // namespace kvpool::pool

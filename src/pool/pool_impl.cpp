@@ -1,0 +1,140 @@
+#include "pool/pool_impl.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "base/limits.h"
+#include "mem/region.h"
+#include "pool/channel_impl.h"
+
+namespace kvpool::pool {
+namespace {
+
+class RegionMemory final : public Memory {
+ public:
+  explicit RegionMemory(std::unique_ptr<mem::Region> region) : region_(std::move(region)) {}
+  std::span<std::byte> bytes() const override { return region_->bytes(); }
+  std::string description() const override { return region_->description(); }
+
+ private:
+  std::unique_ptr<mem::Region> region_;
+};
+
+class CallersMemory final : public Memory {
+ public:
+  explicit CallersMemory(std::span<std::byte> bytes) : bytes_(bytes) {}
+  std::span<std::byte> bytes() const override { return bytes_; }
+  std::string description() const override {
+    return "the caller's own; used in place where it is aligned to 4 KiB";
+  }
+
+ private:
+  std::span<std::byte> bytes_;
+};
+
+}  // namespace
+
+PoolImpl::~PoolImpl() {
+  lanes_.clear();
+  recorder_.reset();  // after the last write: records what is left
+}
+
+Result<Space> PoolImpl::OpenSpace(const SpaceSpec& spec) {
+  if (spec.layers == 0 || spec.layers > kMaxLayers) {
+    return Fail(Status::kInvalid,
+                "a space has 1 to 1024 layers: set SpaceSpec::layers, 1 if "
+                "the engine does not say");
+  }
+  auto recorded = recorder_->SpaceId(spec);
+  if (!recorded) return tl::unexpected(recorded.error());
+  store_->AddSpace(*recorded, spec);
+  return Space{*recorded};
+}
+
+Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& options) {
+  ChannelParts parts{
+      .store = store_.get(),
+      .recorder = recorder_.get(),
+      .clock = &clock_,
+      .deadline_ns = std::chrono::nanoseconds(config_.deadline).count(),
+      .lanes_of_device = lanes_of_device_,
+      .devices = slots_.size(),
+      .own_lane = nullptr,
+  };
+  if (options.caller_driven) {
+    std::vector<std::size_t> all(slots_.size());
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+    auto lane = Lane::Make({.clock = &clock_, .verify = config_.verify}, slots_, all);
+    if (!lane) return tl::unexpected(lane.error());
+    parts.own_lane = std::move(*lane);
+  }
+  return ChannelImpl::Make(std::move(parts));
+}
+
+std::size_t PoolImpl::Match(Space space, std::span<const Key> keys) const {
+  return store_->Match(space, keys);
+}
+
+void PoolImpl::Contains(Space space, std::span<const Key> keys, std::span<bool> present) const {
+  store_->Contains(space, keys, present);
+}
+
+Result<std::shared_ptr<Memory>> PoolImpl::Allocate(std::uint64_t bytes, int numa_node) {
+  auto region = mem::Region::Make({.bytes = bytes, .numa_node = numa_node, .shareable = false});
+  if (!region) return tl::unexpected(region.error());
+  return std::make_shared<RegionMemory>(std::move(*region));
+}
+
+Result<std::shared_ptr<Memory>> PoolImpl::Register(std::span<std::byte> bytes) {
+  if (bytes.empty()) return Fail(Status::kInvalid, "there is nothing to register: 0 bytes");
+  return std::make_shared<CallersMemory>(bytes);
+}
+
+PoolInfo PoolImpl::info() const {
+  PoolInfo info;
+  info.name = config_.name;
+  const Store::Counts counts = store_->counts();
+  info.blocks = counts.blocks;
+  info.block_bytes = counts.block_bytes;
+  info.evictions = counts.evictions;
+  info.blocks_lost_at_open = lost_at_open_;
+  const std::vector<std::uint64_t> used = store_->UsedBytes();
+  const std::vector<double> shares = store_->WantedShares();
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const DeviceSlot& slot = *slots_[i];
+    const device::Traits& traits = slot.device->traits();
+    info.devices.push_back({.name = slot.config.name,
+                            .kind = traits.kind,
+                            .description = traits.description,
+                            .capacity_bytes = slot.space->capacity_bytes(),
+                            .used_bytes = used[i],
+                            .read_bytes_per_s = slot.config.read_bytes_per_s,
+                            .write_bytes_per_s = slot.config.write_bytes_per_s,
+                            .share = shares[i],
+                            .bytes_read = slot.bytes_read.load(),
+                            .bytes_written = slot.bytes_written.load(),
+                            .io_errors = slot.io_errors.load(),
+                            .checksum_failures = slot.checksum_failures.load()});
+  }
+  for (const auto& lane : lanes_) info.lane_thread_ids.push_back(lane->thread_id());
+  return info;
+}
+
+Result<void> PoolImpl::StartLanes() {
+  // std::vector<bool> has no span.
+  auto mapped = std::make_unique<bool[]>(slots_.size());
+  for (std::size_t i = 0; i < slots_.size(); ++i) mapped[i] = slots_[i]->mapped;
+  const auto assigned = AssignLanes({mapped.get(), slots_.size()}, config_.lanes,
+                                    std::max(1u, std::thread::hardware_concurrency()));
+  lanes_of_device_.resize(slots_.size());
+  for (const auto& devices : assigned) {
+    auto lane = Lane::Make({.clock = &clock_, .verify = config_.verify}, slots_, devices);
+    if (!lane) return tl::unexpected(lane.error());
+    for (const std::size_t device : devices) lanes_of_device_[device].push_back(lane->get());
+    lanes_.push_back(std::move(*lane));
+  }
+  for (const auto& lane : lanes_) lane->StartThread();
+  return {};
+}
+
+}  // namespace kvpool::pool

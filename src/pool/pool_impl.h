@@ -1,0 +1,59 @@
+// PoolImpl: the pool of one process.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "kvpool/pool.h"
+#include "pool/device_slot.h"
+#include "pool/lane.h"
+#include "pool/recorder.h"
+#include "pool/store.h"
+
+namespace kvpool::pool {
+
+// Threads: any, after Open.
+class PoolImpl final : public Pool {
+ public:
+  static Result<std::unique_ptr<PoolImpl>> Open(const Config& config, const Clock& clock);
+  ~PoolImpl() override;
+
+  Result<Space> OpenSpace(const SpaceSpec& spec) override;
+  Result<std::unique_ptr<Channel>> OpenChannel(const ChannelOptions& options) override;
+  std::size_t Match(Space space, std::span<const Key> keys) const override;
+  void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const override;
+  Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node) override;
+  Result<std::shared_ptr<Memory>> Register(std::span<std::byte> bytes) override;
+  PoolInfo info() const override;
+
+  // Every space that was ever opened, by id; and the keys of one. For checking and inspection.
+  std::vector<std::pair<Space, SpaceSpec>> Spaces() const { return store_->Spaces(); }
+  std::vector<std::string> Keys(Space space) const { return store_->Keys(space); }
+  std::uint64_t BlockBytes(Space space, Key key) const { return store_->BlockBytes(space, key); }
+
+ private:
+  PoolImpl(const Config& config, const Clock& clock) : config_(config), clock_(clock) {}
+
+  Result<void> OpenDevices();
+  Result<void> OpenStore();
+  Result<void> StartLanes();
+
+  const Config config_;
+  const Clock& clock_;
+  std::uint64_t pool_id_ = 0;
+  std::uint64_t lost_at_open_ = 0;
+  std::vector<std::unique_ptr<DeviceSlot>> slots_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Recorder> recorder_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<std::vector<Lane*>> lanes_of_device_;
+};
+
+// How many lanes there are and which devices each serves: memory is copied by the processor and
+// gets several, drives are shared out over the others. Pure.
+std::vector<std::vector<std::size_t>> AssignLanes(std::span<const bool> mapped,
+                                                  std::uint32_t wanted_lanes,
+                                                  std::uint32_t processors);
+
+}  // namespace kvpool::pool

@@ -1,0 +1,123 @@
+#include "pool/recorder.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+
+namespace kvpool::pool {
+namespace {
+
+constexpr std::chrono::seconds kInterval{1};
+constexpr int kFlushTimeoutMs = 10'000;
+
+// One flush on a queue of its own, waited for.
+Status FlushOne(device::Device& device) {
+  const int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event_fd < 0) return Status::kIoError;
+  Status status = Status::kIoError;
+  if (auto queue = device.OpenQueue({.event_fd = event_fd})) {
+    device::Io io;
+    io.op = device::Op::kFlush;
+    device::Io* submitted = &io;
+    device::Io* done = nullptr;
+    if ((*queue)->Submit({&submitted, 1}) == 1) {
+      bool cancelled = false;
+      while ((*queue)->Poll({&done, 1}) == 0) {
+        pollfd event{event_fd, POLLIN, 0};
+        if (poll(&event, 1, cancelled ? 10 : kFlushTimeoutMs) == 0 && !cancelled) {
+          (*queue)->Cancel(io);
+          cancelled = true;
+        }
+        std::uint64_t count = 0;
+        [[maybe_unused]] const ssize_t got = read(event_fd, &count, sizeof count);
+      }
+      status = io.status;
+    }
+  }
+  close(event_fd);
+  return status;
+}
+
+}  // namespace
+
+Recorder::Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
+                   std::unique_ptr<catalog::Catalog> catalog)
+    : store_(store), slots_(slots), catalog_(std::move(catalog)) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+Recorder::~Recorder() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void Recorder::Add(Operation& operation, FlushSink& sink) {
+  {
+    std::lock_guard lock(mutex_);
+    waiters_.push_back({&operation, &sink});
+  }
+  wake_.notify_one();
+}
+
+Result<std::uint32_t> Recorder::SpaceId(const SpaceSpec& spec) {
+  std::lock_guard lock(catalog_mutex_);
+  if (!catalog_) return store_.IdFor(spec);
+  return catalog_->SpaceId(spec);
+}
+
+void Recorder::Run() {
+  prctl(PR_SET_NAME, "kvpool-recorder");
+  std::vector<Waiter> served;
+  for (bool last = false; !last;) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, kInterval, [this] { return stop_ || !waiters_.empty(); });
+      std::swap(served, waiters_);
+      last = stop_;
+    }
+    const Status status = Record();
+    for (const Waiter& waiter : served) waiter.sink->Flushed(*waiter.operation, status);
+    served.clear();
+  }
+}
+
+Status Recorder::Record() {
+  store_.TakeChanges(changes_);
+  // Nothing new is no reason to skip the drives: their units may still be in a volatile cache.
+  const Status flushed = FlushDrives();
+  if (changes_.empty() || !catalog_) return flushed;
+  std::lock_guard lock(catalog_mutex_);
+  const auto applied = catalog_->Apply(changes_);
+  if (!applied) {
+    std::fprintf(stderr, "kvpool: %s\n", applied.error().message.c_str());
+    return applied.error().status;
+  }
+  return flushed;
+}
+
+Status Recorder::FlushDrives() {
+  Status status = Status::kOk;
+  for (const auto& slot : slots_) {
+    if (slot->volatile_bytes) continue;
+    const std::uint64_t written = slot->bytes_written.load();
+    if (written == slot->bytes_flushed.load()) continue;
+    const Status one = FlushOne(*slot->device);
+    if (one == Status::kOk) {
+      slot->bytes_flushed.store(written);
+    } else {
+      status = one;
+    }
+  }
+  return status;
+}
+
+}  // namespace kvpool::pool

@@ -1,0 +1,269 @@
+#include "pool/store.h"
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "base/checksum.h"
+#include "index/eviction_policy.h"
+#include "pool/segments.h"
+
+namespace kvpool::pool {
+
+using index::EntryId;
+using index::EntryState;
+using index::kNoEntry;
+
+std::uint64_t SpaceDigest(const SpaceSpec& spec) {
+  // Lengths are part of the text, so that no two specs run into each other.
+  std::string text;
+  for (const std::string* field : {&spec.model, &spec.dtype, &spec.layout, &spec.layer_group,
+                                   &spec.rank, &spec.engine, &spec.tenant_salt}) {
+    text += fmt::format("{}:{};", field->size(), *field);
+  }
+  return Digest(text + fmt::format("{}", spec.layers));
+}
+
+Store::Store(const StoreOptions& options, std::span<const std::unique_ptr<DeviceSlot>> devices,
+             std::unique_ptr<index::EvictionPolicy> policy)
+    : options_(options), devices_(devices), index_(std::move(policy)) {
+  offsets_.resize(devices.size());
+}
+
+std::uint32_t Store::IdFor(const SpaceSpec& spec) const {
+  const std::uint64_t digest = SpaceDigest(spec);
+  MutexLock lock(mutex_);
+  for (std::size_t id = 0; id < spaces_.size(); ++id) {
+    if (spaces_[id].open && spaces_[id].digest == digest) return static_cast<std::uint32_t>(id);
+  }
+  return static_cast<std::uint32_t>(spaces_.size());
+}
+
+void Store::AddSpace(std::uint32_t id, const SpaceSpec& spec) {
+  MutexLock lock(mutex_);
+  if (id >= spaces_.size()) spaces_.resize(id + 1);
+  if (!spaces_[id].open) spaces_[id] = {true, spec, SpaceDigest(spec), 0};
+}
+
+std::vector<std::pair<Space, SpaceSpec>> Store::Spaces() const {
+  MutexLock lock(mutex_);
+  std::vector<std::pair<Space, SpaceSpec>> open;
+  for (std::uint32_t id = 0; id < spaces_.size(); ++id) {
+    if (spaces_[id].open) open.emplace_back(Space{id}, spaces_[id].spec);
+  }
+  return open;
+}
+
+bool Store::HasSpace(Space space) const {
+  MutexLock lock(mutex_);
+  return space.id < spaces_.size() && spaces_[space.id].open;
+}
+
+std::uint32_t Store::LayersOf(Space space) const {
+  MutexLock lock(mutex_);
+  return spaces_[space.id].spec.layers;
+}
+
+std::size_t Store::Match(Space space, std::span<const Key> keys) const {
+  MutexLock lock(mutex_);
+  return index_.Match(space.id, keys);
+}
+
+void Store::Contains(Space space, std::span<const Key> keys, std::span<bool> present) const {
+  MutexLock lock(mutex_);
+  index_.Contains(space.id, keys, present);
+}
+
+void Store::Drop(const DropRequest& drop, Operation& operation) {
+  MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < drop.keys.size(); ++i) {
+    const EntryId entry = index_.Find(drop.space.id, drop.keys[i]);
+    if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
+      operation.SetKeyStatus(i, Status::kNotFound);
+    } else {
+      Remove(entry);
+    }
+  }
+}
+
+void Store::CheckFlush(const FlushRequest& flush, Operation& operation) const {
+  MutexLock lock(mutex_);
+  for (std::size_t i = 0; i < flush.keys.size(); ++i) {
+    const EntryId entry = index_.Find(flush.space.id, flush.keys[i]);
+    if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
+      operation.SetKeyStatus(i, Status::kNotFound);
+    } else if (!Recordable(index_.View(entry))) {
+      operation.SetKeyStatus(i, Status::kUnsupported);
+    }
+  }
+}
+
+void Store::FillViews(const Operation& operation, GetRequest& get) const {
+  auto& views = RequestAccess::Views(get);
+  auto& begin = RequestAccess::ViewBegin(get);
+  views.clear();
+  begin.assign(1, 0);
+  std::vector<iovec> pieces;
+  MutexLock lock(mutex_);
+  for (std::size_t key = 0; key < operation.keys.size(); ++key) {
+    if (operation.KeyStatus(key) == Status::kOk) {
+      const auto view = index_.View(operation.keys[key].entry);
+      pieces.clear();
+      for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
+        const layout::UnitRecord& record = view.units[unit];
+        std::byte* mapped = devices_[record.device()]->device->Map(record.offset());
+        if (mapped != nullptr) {
+          pieces.push_back({mapped, view.shape.BytesOf(unit)});
+        } else {
+          AppendPieces(operation.SegmentsOfKey(static_cast<std::uint32_t>(key)),
+                       std::uint64_t{unit} * view.shape.unit_bytes, view.shape.BytesOf(unit),
+                       pieces);
+        }
+      }
+      for (const iovec& piece : pieces) {
+        auto* data = static_cast<std::byte*>(piece.iov_base);
+        if (views.size() > begin.back() && views.back().data + views.back().bytes == data) {
+          views.back().bytes += piece.iov_len;
+        } else {
+          views.push_back({data, piece.iov_len});
+        }
+      }
+    }
+    begin.push_back(views.size());
+  }
+}
+
+void Store::Unpin(const Operation& operation) {
+  MutexLock lock(mutex_);
+  for (const KeyWork& key : operation.keys) {
+    if (key.entry != kNoEntry) Settle(key.entry, index_.Unpin(key.entry));
+  }
+}
+
+void Store::Settle(EntryId entry, bool may_erase) {
+  if (!may_erase) return;
+  const auto view = index_.View(entry);
+  for (const layout::UnitRecord& unit : view.units) {
+    devices_[unit.device()]->space->Free(unit.offset());
+  }
+  index_.Erase(entry);
+}
+
+void Store::Remove(EntryId entry) {
+  const auto view = index_.View(entry);
+  if (view.state == EntryState::kVisible) {
+    counts_.blocks -= 1;
+    counts_.block_bytes -= view.shape.block_bytes;
+    if (options_.record_changes && Recordable(view)) {
+      catalog::Change change{catalog::Change::Kind::kRemove, {}};
+      change.row.generation = view.generation;
+      changes_.push_back(std::move(change));
+    }
+  }
+  Settle(entry, index_.Doom(entry));
+}
+
+bool Store::EvictOne() {
+  const EntryId victim = index_.Victim();
+  if (victim == kNoEntry) return false;
+  counts_.evictions += 1;
+  Remove(victim);
+  return true;
+}
+
+bool Store::Recordable(const index::EntryView& view) const {
+  for (const layout::UnitRecord& unit : view.units) {
+    if (devices_[unit.device()]->volatile_bytes) return false;
+  }
+  return true;
+}
+
+void Store::RecordAdded(EntryId entry) {
+  const auto view = index_.View(entry);
+  if (!options_.record_changes || !Recordable(view)) return;
+  catalog::Change change;
+  change.row = {.space = view.space,
+                .key = std::string(view.key),
+                .block_bytes = view.shape.block_bytes,
+                .generation = view.generation,
+                .ordinal = view.ordinal,
+                .parent = {},
+                .units = {view.units.begin(), view.units.end()}};
+  if (view.parent != kNoEntry) change.row.parent = std::string(index_.View(view.parent).key);
+  changes_.push_back(std::move(change));
+}
+
+bool Store::Restore(std::uint32_t space, const catalog::BlockRow& row) {
+  MutexLock lock(mutex_);
+  if (row.key.empty() || row.key.size() > kMaxKeyBytes || row.block_bytes == 0) return false;
+  const layout::BlockShape shape = layout::ShapeOf(row.block_bytes, options_.unit_bytes);
+  if (shape.units != row.units.size() || index_.Find(space, row.key) != kNoEntry) return false;
+  std::size_t reserved = 0;
+  for (; reserved < row.units.size(); ++reserved) {
+    const layout::UnitRecord& unit = row.units[reserved];
+    if (unit.device() >= devices_.size()) break;
+    DeviceSlot& slot = *devices_[unit.device()];
+    if (slot.volatile_bytes) break;
+    if (!slot.space->Reserve(space, shape.slot_bytes, unit.offset())) break;
+  }
+  if (reserved < row.units.size()) {
+    for (std::size_t i = 0; i < reserved; ++i) {
+      devices_[row.units[i].device()]->space->Free(row.units[i].offset());
+    }
+    return false;
+  }
+  const EntryId entry =
+      index_.Reserve({.space = space,
+                      .key = row.key,
+                      .shape = shape,
+                      .generation = row.generation,
+                      .ordinal = row.ordinal,
+                      .parent = row.parent.empty() ? kNoEntry : index_.Find(space, row.parent)});
+  std::copy(row.units.begin(), row.units.end(), index_.View(entry).units.begin());
+  index_.Publish(entry);
+  KVPOOL_CHECK(!index_.Unpin(entry));
+  counts_.blocks += 1;
+  counts_.block_bytes += row.block_bytes;
+  next_generation_ = std::max(next_generation_, row.generation + 1);
+  return true;
+}
+
+void Store::SetNextGeneration(std::uint64_t generation) {
+  MutexLock lock(mutex_);
+  next_generation_ = std::max(next_generation_, generation);
+}
+
+void Store::TakeChanges(std::vector<catalog::Change>& changes) {
+  changes.clear();
+  MutexLock lock(mutex_);
+  std::swap(changes, changes_);
+}
+
+Store::Counts Store::counts() const {
+  MutexLock lock(mutex_);
+  return counts_;
+}
+
+std::vector<std::uint64_t> Store::UsedBytes() const {
+  MutexLock lock(mutex_);
+  std::vector<std::uint64_t> used;
+  for (const auto& slot : devices_) used.push_back(slot->space->used_bytes());
+  return used;
+}
+
+std::uint64_t Store::BlockBytes(Space space, Key key) const {
+  MutexLock lock(mutex_);
+  const EntryId entry = index_.Find(space.id, key);
+  return entry == kNoEntry ? 0 : index_.View(entry).shape.block_bytes;
+}
+
+std::vector<std::string> Store::Keys(Space space) const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> keys;
+  index_.ForEach([&](EntryId entry) {
+    const auto view = index_.View(entry);
+    if (view.space == space.id) keys.emplace_back(view.key);
+  });
+  return keys;
+}
+
+}  // namespace kvpool::pool

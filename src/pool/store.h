@@ -1,0 +1,129 @@
+// Store: the pool's memory of what lies where. Index, free space and placement under one lock.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "catalog/catalog.h"
+#include "index/index.h"
+#include "kvpool/pool.h"
+#include "layout/placer.h"
+#include "pool/device_slot.h"
+#include "pool/operation.h"
+
+namespace kvpool::pool {
+
+struct StoreOptions {
+  std::uint32_t unit_bytes = 0;
+  Placement placement = Placement::kBandwidth;
+  bool record_changes = false;  // there is a catalog to keep
+  std::vector<layout::LinkRate> links;
+};
+
+struct SpaceState {
+  bool open = false;
+  SpaceSpec spec;
+  std::uint64_t digest = 0;        // of every field of the spec
+  std::uint64_t next_ordinal = 0;  // for puts that know none: deals blocks in order of arrival
+};
+
+// Plans requests and settles them. No I/O: a planned operation names units and extents, lanes move
+// the bytes. Threads: any.
+class Store {
+ public:
+  Store(const StoreOptions& options, std::span<const std::unique_ptr<DeviceSlot>> devices,
+        std::unique_ptr<index::EvictionPolicy> policy);
+
+  // The id of a space that has been added, or the next free one. Ids are small.
+  std::uint32_t IdFor(const SpaceSpec& spec) const;
+  // Again with the same id: nothing changes.
+  void AddSpace(std::uint32_t id, const SpaceSpec& spec);
+  std::vector<std::pair<Space, SpaceSpec>> Spaces() const;
+  bool HasSpace(Space space) const;
+  std::uint32_t LayersOf(Space space) const;
+
+  std::size_t Match(Space space, std::span<const Key> keys) const;
+  void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const;
+
+  // Fills the operation with what is to be moved, or settles keys at once. Pins what it names.
+  void PlanGet(const GetRequest& get, Operation& operation);
+  void PlanPut(const PutRequest& put, Operation& operation);
+  // After the last unit: publishes or frees what was put; lets go of what was read.
+  void FinishGet(Operation& operation);
+  void FinishPut(Operation& operation);
+
+  void Drop(const DropRequest& drop, Operation& operation);
+  // kOk for keys that are durable once the recorder has caught up.
+  void CheckFlush(const FlushRequest& flush, Operation& operation) const;
+  // The leased views of a finished get, in block order.
+  void FillViews(const Operation& operation, GetRequest& get) const;
+  void Unpin(const Operation& operation);
+
+  // Restart: takes over one recorded block. False when its units are not (all) there any more.
+  bool Restore(std::uint32_t space, const catalog::BlockRow& row);
+  void SetNextGeneration(std::uint64_t generation);
+
+  // What has to be recorded since the last call, in order.
+  void TakeChanges(std::vector<catalog::Change>& changes);
+
+  struct Counts {
+    std::uint64_t blocks = 0;
+    std::uint64_t block_bytes = 0;
+    std::uint64_t evictions = 0;
+  };
+  Counts counts() const;
+  std::vector<std::uint64_t> UsedBytes() const;  // by device
+  std::vector<double> WantedShares() const;      // by device, before limits of space
+
+  // Keys of every visible block of a space, for checking and inspection.
+  std::vector<std::string> Keys(Space space) const;
+  std::uint64_t BlockBytes(Space space, Key key) const;  // 0 when absent
+
+ private:
+  void AdmitKeys(const PutRequest& put, Operation& operation) KVPOOL_REQUIRES(mutex_);
+  void PlaceGroup(const PutRequest& put, Operation& operation, std::span<const std::uint32_t> keys,
+                  std::uint64_t first_ordinal) KVPOOL_REQUIRES(mutex_);
+  std::uint64_t MakeRoom(const layout::BlockShape& shape, std::uint32_t space, std::uint64_t units,
+                         bool durable) KVPOOL_REQUIRES(mutex_);
+  std::uint64_t CapacityUnits(const layout::BlockShape& shape, bool durable) const
+      KVPOOL_REQUIRES(mutex_);
+  std::uint64_t BytesNeeded(const index::EntryView& view, bool lease) const KVPOOL_REQUIRES(mutex_);
+  void GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
+                 std::span<const layout::DeviceIndex> dealt, std::uint32_t space)
+      KVPOOL_REQUIRES(mutex_);
+  void Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) KVPOOL_REQUIRES(mutex_);
+  std::uint64_t FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const
+      KVPOOL_REQUIRES(mutex_);
+  index::EntryId ParentOf(const PutRequest& put, std::uint32_t key) const KVPOOL_REQUIRES(mutex_);
+  bool EvictOne() KVPOOL_REQUIRES(mutex_);
+  void Remove(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  void Settle(index::EntryId entry, bool may_erase) KVPOOL_REQUIRES(mutex_);
+  void RecordAdded(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  bool Recordable(const index::EntryView& view) const KVPOOL_REQUIRES(mutex_);
+
+  const StoreOptions options_;
+  const std::span<const std::unique_ptr<DeviceSlot>> devices_;
+
+  mutable Mutex mutex_;
+  std::vector<SpaceState> spaces_ KVPOOL_GUARDED_BY(mutex_);
+  index::Index index_ KVPOOL_GUARDED_BY(mutex_);
+  layout::Placer placer_ KVPOOL_GUARDED_BY(mutex_);
+  std::uint64_t next_generation_ KVPOOL_GUARDED_BY(mutex_) = 1;
+  std::vector<catalog::Change> changes_ KVPOOL_GUARDED_BY(mutex_);
+  Counts counts_ KVPOOL_GUARDED_BY(mutex_);
+  // Scratch of planning; kept so that puts do not allocate.
+  std::vector<layout::DeviceRate> rates_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<layout::DeviceIndex> dealt_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<std::vector<std::uint64_t>> offsets_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<std::uint32_t> group_ KVPOOL_GUARDED_BY(mutex_);
+};
+
+// Digest over every field of a spec.
+std::uint64_t SpaceDigest(const SpaceSpec& spec);
+
+}  // namespace kvpool::pool
