@@ -5,11 +5,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define KVPOOL_CHECK(condition)                                                              \
-  do {                                                                                       \
-    if (!(condition)) [[unlikely]] {                                                         \
+#define KVPOOL_CHECK(condition)                                                           \
+  do {                                                                                    \
+    if (!(condition)) [[unlikely]] {                                                      \
       std::fprintf(stderr, "kvpool: broken invariant at %s:%d: %s\n", __FILE__, __LINE__, \
-                   #condition);                                                              \
-      std::abort();                                                                          \
-    }                                                                                        \
+                   #condition);                                                           \
+      std::abort();                                                                       \
+    }                                                                                     \
   } while (false)
