@@ -13,6 +13,15 @@ namespace {
 // Found by search over random shares and shapes: docs/placement.md has the table.
 constexpr double kCornerPart = 0.7;      // of the lead; the rest is the half's own
 constexpr double kWeightExponent = 0.5;  // between units (0) and seconds (1)
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+std::size_t Cheapest(std::span<const double> costs) {
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < costs.size(); ++i) {
+    if (costs[i] < costs[best]) best = i;
+  }
+  return best;
+}
 
 }  // namespace
 
@@ -42,7 +51,8 @@ Dealer::Dealer(std::span<const double> shares, std::uint32_t units_per_block,
   dealt_.assign(n, 0.0);
   counts_.assign((deepest + 1) * n, 0.0);
   before_.assign(n, 0.0);
-  lead_.assign(n, 0.0);
+  finish_ = period_;
+  cost_.assign(n, 0.0);
 }
 
 std::uint32_t Dealer::Build(std::span<const std::uint32_t> slice_units, std::uint32_t first_unit,
@@ -79,14 +89,10 @@ void Dealer::CountBlock() {
   double* const counts = CountsAt(0);
   std::fill_n(counts, n, 0.0);
   for (std::size_t u = 0; u < row_.size(); ++u) {
-    std::size_t first = 0;
-    double earliest = std::numeric_limits<double>::infinity();
-    for (std::size_t d = 0; d < n; ++d) {
-      const double finish = (dealt_[d] + 1) * period_[d];
-      if (finish < earliest) earliest = finish, first = d;
-    }
-    dealt_[first] += 1;
-    counts[first] += 1;
+    const std::size_t d = Cheapest(finish_);
+    counts[d] += 1;
+    dealt_[d] += 1;
+    finish_[d] = (dealt_[d] + 1) * period_[d];
   }
 }
 
@@ -122,18 +128,14 @@ void Dealer::ChooseFirstHalf(std::uint32_t index) {
     half[d] = 0;
     tally[d].units += counts[d];
     tally[d].corner += before_[d];
-    lead_[d] = kCornerPart * (tally[d].corner - shares_[d] * corner_units) +
-               (1 - kCornerPart) * (tally[d].left - fraction * tally[d].units);
+    const double lead = kCornerPart * (tally[d].corner - shares_[d] * corner_units) +
+                        (1 - kCornerPart) * (tally[d].left - fraction * tally[d].units);
+    cost_[d] = counts[d] > 0 ? (lead + 1) * weight_[d] : kInfinity;
   }
   for (std::uint32_t u = 0; u < node.left_units; ++u) {
-    std::size_t best = n;
-    double least = std::numeric_limits<double>::infinity();
-    for (std::size_t d = 0; d < n; ++d) {
-      if (half[d] >= counts[d]) continue;
-      const double cost = (lead_[d] + half[d] + 1) * weight_[d];
-      if (cost < least) least = cost, best = d;
-    }
-    half[best] += 1;
+    const std::size_t d = Cheapest(cost_);
+    half[d] += 1;
+    cost_[d] = half[d] < counts[d] ? cost_[d] + weight_[d] : kInfinity;
   }
   for (std::size_t d = 0; d < n; ++d) {
     tally[d].left += half[d];

@@ -54,12 +54,13 @@ class Dealer {
   std::vector<Node> nodes_;           // in preorder
   std::vector<Tally> tallies_;        // [node][device]
   std::vector<double> dealt_;         // [device]
+  std::vector<double> finish_;        // [device]: of the next unit, were it dealt there
   double blocks_ = 0;                 // the present one included
 
   // Of the present block:
   std::vector<double> counts_;  // [depth][device]: units of the node being split
   std::vector<double> before_;  // [device]: units in the slices before it
-  std::vector<double> lead_;    // scratch of ChooseFirstHalf
+  std::vector<double> cost_;    // scratch of ChooseFirstHalf
   std::span<DeviceIndex> row_;  // what is still to be written of it
 };
 

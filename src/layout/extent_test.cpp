@@ -10,7 +10,7 @@ namespace kvpool::layout {
 namespace {
 
 RC_GTEST_PROP(ShapeOf, CutsIntoAsFewAndAsEqualUnitsAsItCan, ()) {
-  const std::uint32_t pool_unit = 32 * kKiB << *rc::gen::inRange(0, 7);
+  const std::uint32_t pool_unit = 32u * 1024u << *rc::gen::inRange(0, 7);
   const std::uint64_t bytes = *rc::gen::resize(
       rc::kNominalSize, rc::gen::inRange<std::uint64_t>(1, std::uint64_t{pool_unit} * 70));
   const BlockShape shape = ShapeOf(bytes, pool_unit);

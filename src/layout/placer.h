@@ -12,7 +12,7 @@ namespace kvpool::layout {
 
 struct PlacementRequest {
   std::span<const DeviceRate> devices;
-  std::span<const LinkRate> links;
+  std::span<const LinkRate> links = {};
   std::uint64_t first_ordinal = 0;  // where the first block stands in its context
   std::uint32_t blocks = 0;
   std::uint32_t units_per_block = 0;
@@ -36,7 +36,7 @@ class Placer {
 
   // out[b * units_per_block + u] = device. False, and nothing usable in `out`, when the devices
   // have fewer free units than asked for. Rows that were dealt before are copied; new ones take
-  // about 0.1 us a unit. At most 4 MiB of rows are kept.
+  // 0.1 to 0.5 us a unit. At most 4 MiB of rows are kept.
   bool Place(const PlacementRequest& request, std::span<DeviceIndex> out);
 
  private:

@@ -9,16 +9,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "layout/placement_laws.h"
+
 namespace kvpool::layout {
 namespace {
-
-// From `from` to below `to`, all alike: rapidcheck by itself starts with small ones.
-template <class T>
-T Any(T from, T to) {
-  return *rc::gen::resize(rc::kNominalSize, rc::gen::inRange<T>(from, to));
-}
-
-constexpr std::uint64_t kUnlimited = 1ull << 40;
 
 std::vector<DeviceRate> Devices(std::initializer_list<double> rates) {
   std::vector<DeviceRate> devices;
