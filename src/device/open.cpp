@@ -4,6 +4,9 @@
 
 #include <cmath>
 
+#include "base/check.h"
+#include "device/block/block_device.h"
+#include "device/faulty.h"
 #include "device/file/file_device.h"
 #include "device/memory/memory_device.h"
 #include "device/slow.h"
@@ -11,27 +14,18 @@
 namespace kvpool::device {
 namespace {
 
-Result<void> CheckCapacity(const DeviceConfig& config, bool may_be_all) {
-  const bool good =
-      config.capacity_bytes % kSlabBytes == 0 && (may_be_all || config.capacity_bytes > 0);
-  if (good) return {};
+Result<void> CheckCapacity(const DeviceConfig& config) {
+  const bool given = config.capacity_bytes > 0 || config.kind == DeviceKind::kBlock;
+  if (given && config.capacity_bytes % kSlabBytes == 0) return {};
   return Fail(Status::kInvalid,
               fmt::format("the capacity of device {} is {} bytes: give a multiple of 2 MiB",
                           config.name, config.capacity_bytes));
-}
-
-tl::unexpected<Error> NoBlockDevices(const DeviceConfig& config) {
-  return Fail(
-      Status::kUnsupported,
-      fmt::format("device {} is a block device, which this build cannot use: make it a file",
-                  config.name));
 }
 
 Result<std::unique_ptr<Device>> OpenBackEnd(const DeviceConfig& config,
                                             const OpenOptions& options) {
   switch (config.kind) {
     case DeviceKind::kMemory:
-      if (auto good = CheckCapacity(config, false); !good) return tl::unexpected(good.error());
       return OpenMemoryDevice({.name = config.name,
                                .capacity_bytes = config.capacity_bytes,
                                .numa_node = config.numa_node,
@@ -40,37 +34,56 @@ Result<std::unique_ptr<Device>> OpenBackEnd(const DeviceConfig& config,
     case DeviceKind::kFile:
       return OpenFileDevice(config, options);
     case DeviceKind::kBlock:
-      break;
+      return OpenBlockDevice(config, options);
   }
-  return NoBlockDevices(config);
+  KVPOOL_CHECK(false);
 }
 
-Pace PaceOf(const SlowConfig& slow) {
-  return {.bytes_per_s = slow.bytes_per_s,
-          .latency_ns = std::llround(slow.latency_us * 1e3),
-          .jitter_seed = slow.seed};
+Result<Pace> PaceOf(const DeviceConfig& config) {
+  const SlowConfig& slow = *config.slow;
+  if (slow.bytes_per_s > 0 && slow.latency_us >= 0 && slow.latency_us < 1e9) {
+    return Pace{.bytes_per_s = slow.bytes_per_s,
+                .latency_ns = std::llround(slow.latency_us * 1e3),
+                .jitter_seed = slow.seed};
+  }
+  return Fail(
+      Status::kInvalid,
+      fmt::format("device {} is to be slowed to {} bytes/s and {} us: give a bandwidth above "
+                  "0 and a latency of 0 to 1000 s",
+                  config.name, slow.bytes_per_s, slow.latency_us));
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Device>> OpenDevice(const DeviceConfig& config, const OpenOptions& options) {
+  if (auto good = CheckCapacity(config); !good) return tl::unexpected(good.error());
+  auto script = ParseFaults(config.faults);
+  if (!script) return tl::unexpected(script.error());
+  auto pace = config.slow ? PaceOf(config) : Pace{};
+  if (!pace) return tl::unexpected(pace.error());
   auto device = OpenBackEnd(config, options);
   if (!device) return device;
-  if (config.slow) *device = MakeSlow(std::move(*device), PaceOf(*config.slow), *options.clock);
+
+  const bool faulty = !script->rules.empty();
+  if (faulty && !options.faults_outside_slow) *device = MakeFaulty(std::move(*device), *script);
+  if (config.slow) *device = MakeSlow(std::move(*device), *pace, *options.clock);
+  if (faulty && options.faults_outside_slow) *device = MakeFaulty(std::move(*device), *script);
   return device;
 }
 
 Result<void> CreateDevice(const DeviceConfig& config, const CreateOptions& options) {
-  if (auto good = CheckCapacity(config, config.kind == DeviceKind::kBlock); !good) return good;
+  KVPOOL_CHECK(options.label.pool_id > 0 && options.label.device_id > 0 &&
+               options.label.index < options.label.count && options.label.count <= kMaxDevices);
+  if (auto good = CheckCapacity(config); !good) return good;
   switch (config.kind) {
     case DeviceKind::kMemory:
       return {};
     case DeviceKind::kFile:
       return CreateFileDevice(config, options);
     case DeviceKind::kBlock:
-      break;
+      return CreateBlockDevice(config, options);
   }
-  return NoBlockDevices(config);
+  KVPOOL_CHECK(false);
 }
 
 Result<void> RemoveDevice(const DeviceConfig& config, std::uint64_t pool_id) {
@@ -80,9 +93,9 @@ Result<void> RemoveDevice(const DeviceConfig& config, std::uint64_t pool_id) {
     case DeviceKind::kFile:
       return RemoveFileDevice(config, pool_id);
     case DeviceKind::kBlock:
-      break;
+      return RemoveBlockDevice(config, pool_id);
   }
-  return NoBlockDevices(config);
+  KVPOOL_CHECK(false);
 }
 
 Result<Label> ReadLabel(const DeviceConfig& config) {
@@ -90,12 +103,13 @@ Result<Label> ReadLabel(const DeviceConfig& config) {
     case DeviceKind::kFile:
       return ReadFileLabel(config);
     case DeviceKind::kBlock:
-      return NoBlockDevices(config);
+      return ReadBlockLabel(config);
     case DeviceKind::kMemory:
       break;
   }
   return Fail(Status::kInvalid,
-              fmt::format("device {} is memory, which has no label", config.name));
+              fmt::format("device {} is memory, which carries no label: name a file or drive",
+                          config.name));
 }
 
 }  // namespace kvpool::device

@@ -36,6 +36,7 @@ struct CreateOptions {
   std::string confirm;
 };
 
+// The label has a pool and a device id, and an index below its count.
 // Makes the file of a file device, preallocated, or labels a block device; nothing for memory.
 // kExists, kNoSpace, kInvalid, kUnsupported, kIoError. On failure leaves nothing behind.
 Result<void> CreateDevice(const DeviceConfig& config, const CreateOptions& options);

@@ -4,19 +4,12 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "device/random.h"
 
 namespace kvpool::device {
 namespace {
 
 constexpr std::int64_t kTicksPerNs = 16;
-
-// SplitMix64's finaliser (Steele, Lea, Flood 2014): the i-th number without a shared state.
-std::uint64_t Mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
 
 }  // namespace
 
@@ -41,7 +34,7 @@ std::int64_t Pacer::Reserve(std::int64_t now_ns, std::uint64_t bytes) {
 std::int64_t Pacer::Latency() {
   if (jitter_seed_ == 0 || latency_ns_ == 0) return latency_ns_;
   const auto i = transfers_.fetch_add(1, std::memory_order_relaxed);
-  const double factor = 0.5 + static_cast<double>(Mix(jitter_seed_ + i) >> 11) * 0x1p-53;
+  const double factor = 0.5 + static_cast<double>(RandomAt(jitter_seed_, i) >> 11) * 0x1p-53;
   return static_cast<std::int64_t>(static_cast<double>(latency_ns_) * factor);
 }
 

@@ -24,6 +24,7 @@ class ScratchFolder {
     path_ = ::mkdtemp(name.data());
   }
   ~ScratchFolder() { std::filesystem::remove_all(path_); }
+  const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const char* name) const { return path_ / name; }
 
  private:

@@ -12,7 +12,6 @@ struct Drive {
   int fd = -1;
   std::uint64_t first_byte = 0;  // where offset 0 of the device lies: behind the label
   const Traits* traits = nullptr;
-  bool always_async = false;  // the kernel would do the whole transfer inside Submit otherwise
 };
 
 // 0, or the errno with which this kernel or container refuses io_uring.

@@ -19,7 +19,7 @@ class DriveDevice final : public Device {
  public:
   explicit DriveDevice(DriveDeviceOptions options)
       : fd_(std::move(options.fd)), traits_(std::move(options.traits)) {
-    drive_ = {fd_.get(), kLabelAreaBytes, &traits_, options.always_async};
+    drive_ = {fd_.get(), kLabelAreaBytes, &traits_};
     const int refusal = options.avoid_io_uring ? 0 : RingRefusal();
     threads_ = options.avoid_io_uring || refusal != 0;
     std::string path = "io_uring";

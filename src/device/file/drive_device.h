@@ -22,7 +22,6 @@ tl::unexpected<Error> SystemFailure(std::string_view what, const std::string& pa
 struct DriveDeviceOptions {
   Descriptor fd;
   Traits traits;  // description: what stands below the queue; the queue's own part is put before it
-  bool always_async = false;
   bool avoid_io_uring = false;
 };
 std::unique_ptr<Device> MakeDriveDevice(DriveDeviceOptions options);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <vector>
 
 #include "base/units.h"
@@ -92,19 +93,25 @@ Result<void> SyncFolderOf(const fs::path& path) {
   return {};
 }
 
+// Asked before anything is allocated: a filesystem that is full for a moment fails others, too.
+Result<void> AllocateAll(int fd, std::uint64_t bytes, const std::string& path) {
+  const std::uint64_t free = FilesystemOf(fd).free_bytes;
+  const int error = bytes > free ? ENOSPC : Allocate(fd, bytes);
+  if (error == 0) return {};
+  auto failure = SystemFailure("allocate", path, error);
+  if (failure.value().status == Status::kNoSpace) {
+    failure.value().message = fmt::format(
+        "{} needs {} and its filesystem has {} free ({}): free space, or ask for a smaller "
+        "capacity",
+        path, FormatBytes(bytes), FormatBytes(free), std::strerror(error));
+  }
+  return failure;
+}
+
 Result<void> Fill(const DeviceConfig& config, const Label& label, int fd) {
   const std::string path = config.path.string();
-  if (const int error = Allocate(fd, kLabelAreaBytes + label.capacity_bytes); error != 0) {
-    auto failure = SystemFailure("allocate", path, error);
-    if (failure.value().status == Status::kNoSpace) {
-      failure.value().message = fmt::format(
-          "{} needs {} and its filesystem has {} free: free space, or ask for a smaller "
-          "capacity",
-          path, FormatBytes(kLabelAreaBytes + label.capacity_bytes),
-          FormatBytes(FilesystemOf(fd).free_bytes));
-    }
-    return failure;
-  }
+  auto allocated = AllocateAll(fd, kLabelAreaBytes + label.capacity_bytes, path);
+  if (!allocated) return allocated;
   if (::fsync(fd) != 0) return SystemFailure("sync", path, errno);
   auto transfers = OpenForTransfers(path, config.accept_buffered);
   if (!transfers) return tl::unexpected(transfers.error());
@@ -194,7 +201,6 @@ Result<std::unique_ptr<Device>> OpenFileDevice(const DeviceConfig& config,
       fmt::format("{} on {}", file->direct ? "O_DIRECT" : "through the page cache (no O_DIRECT)",
                   file->filesystem.name);
   drive.traits.capacity_bytes = label->capacity_bytes;
-  drive.always_async = file->filesystem.memory;
   drive.avoid_io_uring = options.avoid_io_uring;
   drive.fd = std::move(file->fd);
   return MakeDriveDevice(std::move(drive));

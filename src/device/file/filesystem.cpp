@@ -53,8 +53,7 @@ Filesystem FilesystemOf(int fd) {
   const auto type = static_cast<std::uint32_t>(stat.f_type);
   return {.name = FilesystemName(type),
           .free_bytes =
-              static_cast<std::uint64_t>(stat.f_bavail) * static_cast<std::uint64_t>(stat.f_bsize),
-          .memory = type == TMPFS_MAGIC || type == RAMFS_MAGIC};
+              static_cast<std::uint64_t>(stat.f_bavail) * static_cast<std::uint64_t>(stat.f_bsize)};
 }
 
 }  // namespace kvpool::device

@@ -10,7 +10,6 @@ namespace kvpool::device {
 struct Filesystem {
   std::string name;  // "ext4", "tmpfs", or its number where it is unknown here
   std::uint64_t free_bytes = 0;
-  bool memory = false;  // keeps its files in memory
 };
 
 // Of an open file or folder.

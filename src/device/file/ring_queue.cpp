@@ -37,7 +37,10 @@ class RingQueue final : public Queue {
       : drive_(drive), traits_(*drive.traits), event_fd_(options.event_fd) {}
   ~RingQueue() override {
     KVPOOL_CHECK(held_ == 0);
-    if (open_) io_uring_queue_exit(&ring_);
+    if (!open_) return;
+    // The kernel takes a ring apart in the background; the file has to be free when this returns.
+    if (registered_file_) io_uring_unregister_files(&ring_);
+    io_uring_queue_exit(&ring_);
   }
 
   Result<void> Open();
@@ -116,9 +119,7 @@ void RingQueue::Prepare(Io& io) {
       io_uring_prep_writev(&entry, fd, io.segments.data(), count, offset);
     }
   }
-  unsigned flags = registered_file_ ? IOSQE_FIXED_FILE : 0u;
-  if (drive_.always_async && io.op != Op::kFlush) flags |= IOSQE_ASYNC;
-  io_uring_sqe_set_flags(&entry, flags);
+  io_uring_sqe_set_flags(&entry, registered_file_ ? IOSQE_FIXED_FILE : 0u);
   io_uring_sqe_set_data(&entry, &io);
 }
 

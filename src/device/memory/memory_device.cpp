@@ -40,6 +40,8 @@ class MemoryQueue final : public Queue {
   void Cancel(Io&) override {}  // everything is done already
 
  private:
+  // Stores that bypass the cache copy a quarter faster, and lose a tenth once the bytes are
+  // checksummed right after, which is the usual case (1 MiB pieces, one core): so plain copies.
   void Copy(const Io& io) {
     std::byte* at = bytes_.data() + io.offset;
     for (const iovec& segment : io.segments) {
