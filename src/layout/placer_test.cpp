@@ -105,6 +105,32 @@ RC_GTEST_PROP(Placer, FullDevicesCostNoMoreThanTheyMust, ()) {
   RC_ASSERT(Makespan(held, devices) <= best * 1.02);
 }
 
+TEST(Placer, ADeviceThatRunsFullIsUsedEvenlyUntilThen) {
+  auto devices = Devices({3000, 800, 400, 200});
+  devices[0].free_units = 2000;  // of a share of 5,585
+  Placer placer;
+  const auto units =
+      Place(placer, {.devices = devices, .blocks = 1024, .units_per_block = 8, .slices = 8});
+  EXPECT_EQ(std::count(units.begin(), units.end(), 0), 2000);
+  EXPECT_NEAR(static_cast<double>(std::count(units.begin(), units.begin() + 4096, 0)), 1000, 4);
+}
+
+TEST(Placer, ASmallRequestThatFindsADeviceFullGoesToTheNextBest) {
+  auto devices = Devices({3000, 800, 400, 200});
+  devices[0].free_units = 1;
+  Placer placer;
+  const auto units =
+      Place(placer, {.devices = devices, .blocks = 4, .units_per_block = 8, .slices = 8});
+  std::vector<double> held(4, 0.0);
+  for (const DeviceIndex unit : units) ++held[unit];
+  EXPECT_EQ(held[0], 1);
+  std::vector<DeviceRate> others(devices.begin() + 1, devices.end());
+  const auto best = WholeShares(31, others);
+  for (std::size_t d = 1; d < 4; ++d) {
+    EXPECT_NEAR(held[d], static_cast<double>(best[d - 1]), 1) << d;
+  }
+}
+
 TEST(Placer, EqualRatesStripeAsRaid0Does) {
   for (const std::size_t count : {2, 4, 8}) {
     const auto devices = Devices(std::vector<double>(count, 700));

@@ -175,6 +175,27 @@ TEST(SpaceMap, GapsAreFilledBeforeSlabsAreBrokenUp) {
   EXPECT_EQ(map.FreeSlots(2, kSlabBytes), 2u);
 }
 
+TEST(SpaceMap, AContextThatArrivesInPiecesLiesInOnePiece) {
+  SpaceMap map(0, 64 * kSlabBytes);
+  std::vector<std::uint64_t> old;
+  ASSERT_TRUE(map.Allocate(1, kUnit, 80, old));
+  std::vector<std::uint64_t> offsets;
+  ASSERT_TRUE(map.Allocate(1, kUnit, 12, offsets));
+  for (const std::uint64_t offset : old) map.Free(offset);  // space before it
+  ASSERT_TRUE(map.Allocate(1, kUnit, 30, offsets));
+  EXPECT_EQ(Runs(offsets, kUnit), 1u);
+}
+
+TEST(SpaceMap, AGapThatHoldsAllIsTakenBeforeSmallerOnes) {
+  SpaceMap map(0, kSlabBytes);
+  std::vector<std::uint64_t> slots;
+  ASSERT_TRUE(map.Allocate(1, kUnit, 8, slots));
+  for (const int gap : {0, 2, 4, 5, 6}) map.Free(slots[gap]);
+  std::vector<std::uint64_t> offsets;
+  ASSERT_TRUE(map.Allocate(1, kUnit, 3, offsets));
+  EXPECT_EQ(offsets, (std::vector{slots[4], slots[5], slots[6]}));
+}
+
 TEST(SpaceMap, ATerabyteIsNotScanned) {
   SpaceMap map(0, 1024 * kGiB);
   std::vector<std::uint64_t> offsets;
