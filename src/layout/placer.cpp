@@ -113,19 +113,22 @@ bool Fits(const Counts& counts, std::span<const DeviceRate> devices) {
   return true;
 }
 
-// Unit by unit: where a device is full, the one with room that would be read back first.
+// The last units of a device that is dealt too many go, one by one, to the device with room that
+// would end first with it.
 void MoveToRoom(std::span<const DeviceRate> devices, std::span<DeviceIndex> units) {
-  Counts counts{};
+  Counts planned = CountsOf(units);
+  Counts held{};
   for (DeviceIndex& unit : units) {
-    if (counts[unit] >= devices[unit].free_units) {
-      double best = std::numeric_limits<double>::infinity();
-      for (std::size_t d = 0; d < devices.size(); ++d) {
-        if (counts[d] >= devices[d].free_units) continue;
-        const double finish = static_cast<double>(counts[d] + 1) / devices[d].read_bytes_per_s;
-        if (finish < best) best = finish, unit = static_cast<DeviceIndex>(d);
-      }
+    if (held[unit]++ < devices[unit].free_units) continue;
+    --planned[unit];
+    double earliest = std::numeric_limits<double>::infinity();
+    for (std::size_t d = 0; d < devices.size(); ++d) {
+      if (planned[d] >= devices[d].free_units) continue;
+      const double end = static_cast<double>(planned[d] + 1) / devices[d].read_bytes_per_s;
+      if (end < earliest) earliest = end, unit = static_cast<DeviceIndex>(d);
     }
-    ++counts[unit];
+    ++planned[unit];
+    ++held[unit];
   }
 }
 
