@@ -44,6 +44,16 @@ class EntryList {
     --size_;
   }
 
+  // Moves all of `newer` behind the newest here.
+  void AppendNewer(EntryLinks& links, EntryList& newer) {
+    if (newer.empty()) return;
+    (newest_ == kNoEntry ? oldest_ : links[newest_].newer) = newer.oldest_;
+    links[newer.oldest_].older = newest_;
+    newest_ = newer.newest_;
+    size_ += newer.size_;
+    newer = {};
+  }
+
  private:
   EntryId newest_ = kNoEntry;
   EntryId oldest_ = kNoEntry;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "index/policies/arc.h"
+#include "index/policies/hit_density.h"
 #include "index/policies/lru.h"
 #include "index/policies/s3fifo.h"
 #include "index/policies/wtinylfu.h"
@@ -22,8 +23,10 @@ std::unique_ptr<EvictionPolicy> Make() {
 }
 
 constexpr std::array kKnown = {
-    Known{"default", &Make<LruPolicy>},   Known{"lru", &Make<LruPolicy>},
-    Known{"s3fifo", &Make<S3FifoPolicy>}, Known{"wtinylfu", &Make<WTinyLfuPolicy>},
+    Known{"default", &Make<HitDensityPolicy>},
+    Known{"lru", &Make<LruPolicy>},
+    Known{"s3fifo", &Make<S3FifoPolicy>},
+    Known{"wtinylfu", &Make<WTinyLfuPolicy>},
     Known{"arc", &Make<ArcPolicy>},
 };
 

@@ -17,7 +17,6 @@ inline constexpr EntryId kNoEntry = 0xffffffff;
 struct BlockTraits {
   std::uint64_t hash = 0;     // of space and key: the same again when the block comes back
   std::uint64_t ordinal = 0;  // position in its chain
-  std::uint64_t weight = 0;   // bytes it takes on devices
   std::uint32_t space = 0;
   EntryId parent = kNoEntry;  // the preceding block, if present
 };

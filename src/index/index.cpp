@@ -159,11 +159,8 @@ EntryId Index::Reserve(const NewEntry& block) {
 
   table_.Insert(hash, id, [this](EntryId other) { return entries_[other].hash; });
   if (block.parent != kNoEntry) Link(id, block.parent);
-  policy_->Insert(id, {.hash = hash,
-                       .ordinal = block.ordinal,
-                       .weight = std::uint64_t{block.shape.units} * block.shape.slot_bytes,
-                       .space = block.space,
-                       .parent = block.parent});
+  policy_->Insert(
+      id, {.hash = hash, .ordinal = block.ordinal, .space = block.space, .parent = block.parent});
   return id;
 }
 
