@@ -9,6 +9,18 @@
 
 namespace kvpool::pool {
 
+namespace {
+
+// A unit is usable when the whole I/O that carries it is done, so an I/O must not take long beside
+// a layer's time: a slow drive gets smaller ones.
+std::uint32_t MaxRunBytes(const DeviceSlot& slot, const device::Traits& traits) {
+  constexpr double kSeconds = 1e-3;
+  const double bytes = slot.config.read_bytes_per_s * kSeconds;
+  return bytes >= traits.max_io_bytes ? traits.max_io_bytes : static_cast<std::uint32_t>(bytes);
+}
+
+}  // namespace
+
 LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
                      mem::BufferPool& staging, bool verify)
     : slot_(slot),
@@ -16,6 +28,7 @@ LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
       queue_(std::move(queue)),
       staging_(staging),
       verify_(verify),
+      max_run_bytes_(MaxRunBytes(slot, traits_)),
       done_(traits_.depth) {
   for (std::uint32_t i = 0; i < traits_.depth; ++i) {
     transfers_.push_back(std::make_unique<Transfer>());
@@ -152,7 +165,7 @@ bool LaneQueue::Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t pos
   const UnitWork& last = operation.UnitAt(batch, position - 1);
   const UnitWork& next = operation.UnitAt(batch, position);
   if (next.offset != last.offset + Padded(last.bytes)) return false;
-  if (transfer.io.bytes + Padded(next.bytes) > traits_.max_io_bytes) return false;
+  if (transfer.io.bytes + Padded(next.bytes) > max_run_bytes_) return false;
   const std::size_t pieces_before = transfer.pieces.size();
   if (Pieces(operation, next, transfer.pieces) != direct) {
     transfer.pieces.resize(pieces_before);

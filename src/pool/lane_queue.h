@@ -66,6 +66,7 @@ class LaneQueue {
   std::unique_ptr<device::Queue> queue_;
   mem::BufferPool& staging_;
   const bool verify_;
+  const std::uint32_t max_run_bytes_;
   std::deque<DeviceBatch*> gets_;
   std::deque<DeviceBatch*> puts_;
   std::vector<std::unique_ptr<Transfer>> transfers_;

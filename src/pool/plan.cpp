@@ -99,7 +99,7 @@ void Store::AdmitKeys(const PutRequest& put, Operation& operation) {
   for (std::uint32_t key = 0; key < put.keys.size(); ++key) {
     const std::uint64_t bytes = TotalBytes(operation.SegmentsOfKey(key));
     const layout::BlockShape shape =
-        bytes == 0 ? layout::BlockShape{} : layout::ShapeOf(bytes, options_.unit_bytes);
+        bytes == 0 ? layout::BlockShape{} : ShapeIn(put.space.id, bytes);
     const Key name = put.keys[key];
     if (shape.units == 0 || shape.units > kMaxUnitsPerBlock || name.empty() ||
         name.size() > kMaxKeyBytes) {

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/checksum.h"
+#include "base/limits.h"
 #include "index/eviction_policy.h"
 #include "pool/segments.h"
 
@@ -192,10 +195,24 @@ void Store::RecordAdded(EntryId entry) {
   changes_.push_back(std::move(change));
 }
 
+// Units no larger than a layer, so that layer 0 of a small block need not wait for layer 3; but
+// not so small that a drive would notice.
+layout::BlockShape Store::ShapeIn(std::uint32_t space, std::uint64_t block_bytes) const {
+  constexpr std::uint64_t kSmallestUnit = 64 * kKiB;
+  const std::uint64_t layer_bytes = block_bytes / spaces_[space].spec.layers;
+  const std::uint64_t unit = std::clamp<std::uint64_t>(
+      layer_bytes, std::min<std::uint64_t>(kSmallestUnit, options_.unit_bytes),
+      options_.unit_bytes);
+  return layout::ShapeOf(block_bytes,
+                         static_cast<std::uint32_t>(unit / kIoAlignment * kIoAlignment));
+}
+
 bool Store::Restore(std::uint32_t space, const catalog::BlockRow& row) {
   MutexLock lock(mutex_);
-  if (row.key.empty() || row.key.size() > kMaxKeyBytes || row.block_bytes == 0) return false;
-  const layout::BlockShape shape = layout::ShapeOf(row.block_bytes, options_.unit_bytes);
+  if (space >= spaces_.size() || row.key.empty() || row.key.size() > kMaxKeyBytes ||
+      row.block_bytes == 0)
+    return false;
+  const layout::BlockShape shape = ShapeIn(space, row.block_bytes);
   if (shape.units != row.units.size() || index_.Find(space, row.key) != kNoEntry) return false;
   std::size_t reserved = 0;
   for (; reserved < row.units.size(); ++reserved) {

@@ -90,6 +90,8 @@ class Store {
                   std::uint64_t first_ordinal) KVPOOL_REQUIRES(mutex_);
   std::uint64_t MakeRoom(const layout::BlockShape& shape, std::uint32_t space, std::uint64_t units,
                          bool durable) KVPOOL_REQUIRES(mutex_);
+  layout::BlockShape ShapeIn(std::uint32_t space, std::uint64_t block_bytes) const
+      KVPOOL_REQUIRES(mutex_);
   std::uint64_t CapacityUnits(const layout::BlockShape& shape, bool durable) const
       KVPOOL_REQUIRES(mutex_);
   std::uint64_t BytesNeeded(const index::EntryView& view, bool lease) const KVPOOL_REQUIRES(mutex_);
