@@ -170,7 +170,8 @@ class Model {
 // Applies one random step to both; the laws are checked on the way.
 class Twins {
  public:
-  explicit Twins(std::string_view policy) : lru_(policy == "lru"), index_(MakeIndex(policy)) {}
+  explicit Twins(std::string_view policy)
+      : lru_(policy == "lru"), chains_(policy == "default"), index_(MakeIndex(policy)) {}
 
   void Step(int action, std::size_t pick) {
     const std::string key = "key-" + std::to_string(pick % 24);
@@ -280,6 +281,7 @@ class Twins {
     RC_ASSERT((victim == kNoEntry) == (expected == kNoEntry));
     if (victim == kNoEntry) return;
     RC_ASSERT(!lru_ || victim == expected);
+    if (chains_) CheckNothingFollows(victim);
     Model::Block& block = model_.blocks.at(victim);
     RC_ASSERT(block.visible && !block.doomed && block.pins == 0);
     Doom(block);
@@ -296,7 +298,18 @@ class Twins {
     act(at->second);
   }
 
+  // A chain goes from its end, except for what has lost its beginning.
+  void CheckNothingFollows(EntryId victim) {
+    const EntryView view = index_->View(victim);
+    if (view.parent == kNoEntry && view.ordinal > 0) return;
+    for (const auto& [id, block] : model_.blocks) {
+      if (!block.visible || block.doomed || block.pins > 0) continue;
+      RC_ASSERT(index_->View(id).parent != victim);
+    }
+  }
+
   bool lru_;
+  bool chains_;
   std::unique_ptr<Index> index_;
   Model model_;
 };

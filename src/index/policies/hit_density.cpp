@@ -21,11 +21,15 @@ void HitDensityPolicy::Insert(EntryId entry, const BlockTraits& block) {
   nodes_.Cover(std::size_t{entry} + 1);
   links_.Cover(std::size_t{entry} + 1);
   if (block.parent == kNoEntry || block.parent != last_used_) EndRequest();
-  nodes_[entry] = {.hash = block.hash, .parent = block.parent, .uses = watch_.UsesOf(block.hash)};
+  Node& node = nodes_[entry];
+  node = Node{};
+  node.hash = block.hash;
+  node.parent = block.parent;
+  node.uses = watch_.UsesOf(block.hash);
   ++size_;
   if (block.parent != kNoEntry) {
     Node& parent = nodes_[block.parent];
-    Leave(block.parent);
+    Leave(block.parent);  // before its class changes
     ++parent.children;
     if (parent.block_class == kEndOfChain && !parent.in_request) {
       parent.block_class = ClassOfUses(parent.uses);
@@ -76,7 +80,13 @@ void HitDensityPolicy::Erase(EntryId entry, Leaving) {
   if (last_used_ == entry) last_used_ = kNoEntry;
   if (node.parent == kNoEntry) return;
   // The rest of the chain goes on from here: it is as old, and stands first among its like.
-  if (--nodes_[node.parent].children == 0) Settle(node.parent, End::kOldest);
+  --CountOf(node);
+  Settle(node.parent, End::kOldest);
+}
+
+std::uint32_t& HitDensityPolicy::CountOf(const Node& child) {
+  Node& parent = nodes_[child.parent];
+  return child.parked ? parent.parked_children : parent.children;
 }
 
 void HitDensityPolicy::Relink(EntryId entry, EntryId parent) {
@@ -86,14 +96,13 @@ void HitDensityPolicy::Relink(EntryId entry, EntryId parent) {
   node.orphan = parent == kNoEntry;
   Settle(entry);
   if (parent == kNoEntry) return;
-  Leave(parent);
-  ++nodes_[parent].children;
+  ++CountOf(node);
   Settle(parent);
 }
 
 EntryId HitDensityPolicy::Victim() {
-  if (!orphans_.empty()) return orphans_.oldest();
   for (;;) {
+    if (!orphans_.empty()) return orphans_.oldest();
     while (!ranking_.empty()) {
       Group& group = *ranking_.front().group;
       if (!group.blocks.empty()) return group.blocks.oldest();
@@ -101,24 +110,35 @@ EntryId HitDensityPolicy::Victim() {
       std::pop_heap(ranking_.begin(), ranking_.end());
       ranking_.pop_back();
     }
-    if (request_.empty()) return kNoEntry;
+    if (request_.empty()) return last_resort_.oldest();
     EndRequest();  // nothing else is left
   }
 }
 
 void HitDensityPolicy::Park(EntryId entry) {
   Leave(entry);
-  nodes_[entry].parked = true;
+  Node& node = nodes_[entry];
+  if (node.parent != kNoEntry) --CountOf(node);
+  node.parked = true;
+  if (node.parent == kNoEntry) return;
+  ++CountOf(node);
+  Settle(node.parent);
 }
 
 void HitDensityPolicy::Unpark(EntryId entry) {
-  nodes_[entry].parked = false;
+  Node& node = nodes_[entry];
+  if (node.parent != kNoEntry) --CountOf(node);
+  node.parked = false;
   Settle(entry, End::kOldest);
+  if (node.parent == kNoEntry) return;
+  ++CountOf(node);
+  Settle(node.parent);
 }
 
 void HitDensityPolicy::Leave(EntryId entry) {
   Node& node = nodes_[entry];
   if (node.place == Place::kOrphans) orphans_.Remove(links_, entry);
+  if (node.place == Place::kLastResort) last_resort_.Remove(links_, entry);
   if (node.place == Place::kRanked) {
     groups_.Of(node.last_use).payload[node.block_class].blocks.Remove(links_, entry);
   }
@@ -135,6 +155,11 @@ void HitDensityPolicy::Settle(EntryId entry, End end) {
     return;
   }
   if (node.children > 0) return;
+  if (node.parked_children > 0) {
+    node.place = Place::kLastResort;
+    last_resort_.PushNewest(links_, entry);
+    return;
+  }
   node.place = Place::kRanked;
   auto& bucket = groups_.Of(node.last_use);
   Group& group = bucket.payload[node.block_class];

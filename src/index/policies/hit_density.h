@@ -41,18 +41,19 @@ class HitDensityPolicy final : public EvictionPolicy {
   void Relink(EntryId entry, EntryId parent) override;
 
  private:
-  enum class Place : std::uint8_t { kNone, kRanked, kOrphans };
+  enum class Place : std::uint8_t { kNone, kRanked, kOrphans, kLastResort };
   struct Node {
     std::uint64_t last_use = 0;
     std::uint64_t hash = 0;
     EntryId parent = kNoEntry;
-    std::uint32_t children = 0;
+    std::uint32_t children = 0;  // those that are not parked
+    std::uint32_t parked_children = 0;
     std::uint16_t uses = 0;
     BlockClass block_class = 0;
-    Place place = Place::kNone;
-    bool parked = false;
-    bool orphan = false;
-    bool in_request = false;
+    Place place : 4 = Place::kNone;
+    bool parked : 1 = false;
+    bool orphan : 1 = false;
+    bool in_request : 1 = false;
   };
   static_assert(sizeof(Node) == 32);
 
@@ -75,6 +76,7 @@ class HitDensityPolicy final : public EvictionPolicy {
 
   void Use(EntryId entry);
   void EndRequest();
+  std::uint32_t& CountOf(const Node& child);
   // Takes the block out of the list it stands in, and puts it into the one where it belongs now.
   void Leave(EntryId entry);
   void Settle(EntryId entry, End end = End::kNewest);
@@ -84,6 +86,7 @@ class HitDensityPolicy final : public EvictionPolicy {
   ChunkedVector<Node> nodes_;
   EntryLinks links_;
   EntryList orphans_;
+  EntryList last_resort_;      // all that is chained to them is parked
   AgeBuckets<Groups> groups_;  // of blocks without children; see Settle
   std::vector<Rank> ranking_;  // a heap, valued at the epoch's begin
   ReuseModel model_;
