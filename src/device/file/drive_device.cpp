@@ -1,6 +1,7 @@
 #include "device/file/drive_device.h"
 
 #include <fmt/format.h>
+#include <sys/file.h>
 
 #include <array>
 #include <cerrno>
@@ -26,6 +27,11 @@ class DriveDevice final : public Device {
     if (threads_) path = "4 threads with preadv and pwritev a queue";
     if (refusal != 0) path += fmt::format(" (io_uring is refused: {})", std::strerror(refusal));
     traits_.description = path + ", " + traits_.description;
+  }
+
+  // A closed ring keeps its reference to the file for a while, and with it the lock.
+  ~DriveDevice() override {
+    if (fd_) ::flock(fd_.get(), LOCK_UN);
   }
 
   const Traits& traits() const override { return traits_; }
