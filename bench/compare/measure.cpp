@@ -24,7 +24,6 @@ namespace {
 
 constexpr std::uint64_t kRequest = 1 * kMiB;
 constexpr std::size_t kThreads = 16;
-constexpr std::uint64_t kMemoryBytes = 128 * kMiB;
 
 double SecondsOf(const std::function<void()>& work) {
   const std::int64_t begin = Clock::Monotonic().NowNs();
@@ -121,19 +120,20 @@ Result<Speed> MeasureFolder(const std::filesystem::path& folder, std::uint64_t b
   return Measurement(folder / "measure", bytes).Run(seed);
 }
 
-double MeasureMemory() {
-  auto from = mem::Region::Make({.bytes = kMemoryBytes, .shareable = false, .lock = false});
-  auto to = mem::Region::Make({.bytes = kMemoryBytes, .shareable = false, .lock = false});
+double MeasureMemory(std::uint64_t bytes) {
+  bytes = bytes / kRequest * kRequest;
+  auto from = mem::Region::Make({.bytes = bytes, .shareable = false, .lock = false});
+  auto to = mem::Region::Make({.bytes = bytes, .shareable = false, .lock = false});
   if (!from || !to) return 0;
   FillBlock(1, 1, (*from)->bytes());
   double best = 0;
   for (int round = 0; round < 3; ++round) {
     const double seconds = SecondsOf([&] {
-      for (std::uint64_t at = 0; at < kMemoryBytes; at += kRequest) {
+      for (std::uint64_t at = 0; at < bytes; at += kRequest) {
         std::memcpy((*to)->bytes().data() + at, (*from)->bytes().data() + at, kRequest);
       }
     });
-    best = std::max(best, static_cast<double>(kMemoryBytes) / seconds);
+    best = std::max(best, static_cast<double>(bytes) / seconds);
   }
   return best;
 }
@@ -144,7 +144,7 @@ Result<MachineSpeed> MeasureMachine(const std::filesystem::path& dir, std::uint6
   auto folder = MeasureFolder(scratch->path(), 256 * kMiB, seed);
   if (!folder) return tl::unexpected(folder.error());
   // Devices are written at their speed, too: the slower direction counts.
-  return MachineSpeed{MeasureMemory(),
+  return MachineSpeed{MeasureMemory(256 * kMiB),
                       std::min(folder->read_bytes_per_s, folder->write_bytes_per_s)};
 }
 

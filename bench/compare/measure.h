@@ -18,7 +18,8 @@ struct Speed {
 Result<Speed> MeasureFolder(const std::filesystem::path& folder, std::uint64_t bytes,
                             std::uint64_t seed);
 
-// One thread copying in 1 MiB pieces, far more than the caches hold. 0 when memory is short.
-double MeasureMemory();
+// One thread copying `bytes` in 1 MiB pieces, the best of three; more than the caches hold when
+// `bytes` is. 0 when memory is short.
+double MeasureMemory(std::uint64_t bytes);
 
 }  // namespace kvpool::bench

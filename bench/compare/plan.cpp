@@ -15,8 +15,13 @@
 namespace kvpool::bench {
 namespace {
 
-constexpr std::uint64_t kMeasureBytes = 256 * kMiB;
+constexpr std::uint64_t kLeastMeasured = 16 * kMiB;  // a small run should not wait for more
+constexpr std::uint64_t kMostMeasured = 256 * kMiB;
 constexpr std::uint64_t kSpareMemory = 128 * kMiB;  // for the process itself
+
+std::uint64_t MeasureBytes(const Setting& setting) {
+  return std::clamp(setting.context_bytes(), kLeastMeasured, kMostMeasured);
+}
 
 std::string Join(const std::vector<std::string>& sentences) {
   return fmt::format("{}", fmt::join(sentences, " "));
@@ -70,7 +75,7 @@ void ApplyMemorySpeed(Plan& plan) {
     emulated = std::max(emulated, device.emulated ? device.read_bytes_per_s : 0);
   }
   if (!any) return;
-  const double measured = MeasureMemory();
+  const double measured = MeasureMemory(MeasureBytes(plan.setting));
   for (DeviceSpeed& device : plan.setting.devices) {
     if (device.kind != DeviceKind::kMemory || device.emulated) continue;
     device.read_bytes_per_s = device.write_bytes_per_s = std::max(measured, 1e6);
@@ -93,7 +98,7 @@ Result<void> ApplyFolderSpeed(Plan& plan, const Filesystem& filesystem, std::uin
     emulated += device.emulated ? device.read_bytes_per_s : 0;
     full_speed_files += device.emulated ? 0 : 1;
   }
-  auto measured = MeasureFolder(plan.setting.folder, kMeasureBytes, seed);
+  auto measured = MeasureFolder(plan.setting.folder, MeasureBytes(plan.setting), seed);
   if (!measured) return tl::unexpected(measured.error());
   for (DeviceSpeed& device : plan.setting.devices) {
     if (device.kind != DeviceKind::kFile || device.emulated) continue;
@@ -115,6 +120,15 @@ Result<void> ApplyFolderSpeed(Plan& plan, const Filesystem& filesystem, std::uin
   return {};
 }
 
+Result<void> CheckMemory(std::uint64_t needed) {
+  const std::uint64_t available = mem::AvailableMemory();
+  if (needed <= available) return {};
+  return Fail(Status::kNoSpace,
+              fmt::format("this needs {} of memory (the context itself, and what is kept of it in "
+                          "memory), and {} is available: use a smaller --context.",
+                          FormatBytes(needed), FormatBytes(available)));
+}
+
 Result<void> CheckRoom(const Plan& plan, const BenchOptions& options,
                        const std::optional<Filesystem>& filesystem) {
   Need most;
@@ -125,13 +139,7 @@ Result<void> CheckRoom(const Plan& plan, const BenchOptions& options,
   }
   std::uint64_t memory = plan.setting.context_bytes() + most.memory_bytes + kSpareMemory;
   if (filesystem && filesystem->in_memory) memory += most.disk_bytes;
-  const std::uint64_t available = mem::AvailableMemory();
-  if (memory > available) {
-    return Fail(Status::kNoSpace,
-                fmt::format("this needs {} of memory (the context itself, and what is kept of it "
-                            "in memory), and {} is available: use a smaller --context.",
-                            FormatBytes(memory), FormatBytes(available)));
-  }
+  if (auto enough = CheckMemory(memory); !enough) return enough;
   if (filesystem && most.disk_bytes > filesystem->free_bytes) {
     return Fail(Status::kNoSpace,
                 fmt::format("this needs {} in {}, and {} is free there: use a smaller --context or "
@@ -193,6 +201,10 @@ Result<Plan> MakePlan(const BenchOptions& options) {
   Plan plan;
   plan.setting = MakeSetting(options);
   plan.cases = MakeCases(options, plan.setting.blocks);
+  // The least that is needed, before time is spent on measuring.
+  if (auto enough = CheckMemory(plan.setting.context_bytes()); !enough) {
+    return tl::unexpected(enough.error());
+  }
   std::optional<Filesystem> filesystem;
   const bool files = std::any_of(options.devices.begin(), options.devices.end(),
                                  [](const BenchDevice& d) { return d.kind == DeviceKind::kFile; });
@@ -204,7 +216,7 @@ Result<Plan> MakePlan(const BenchOptions& options) {
     auto found = FilesystemOf(plan.setting.folder);
     if (!found) return tl::unexpected(found.error());
     filesystem = *found;
-    if (filesystem->free_bytes < kMeasureBytes) {
+    if (filesystem->free_bytes < MeasureBytes(plan.setting)) {
       return Fail(
           Status::kNoSpace,
           fmt::format("{} has {} free, too little to measure it: make room, or name another "
