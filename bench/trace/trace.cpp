@@ -22,27 +22,27 @@ class LineHandler : public nlohmann::json_sax<nlohmann::json> {
   bool binary(binary_t&) override { return Other("bytes"); }
   bool number_integer(number_integer_t value) override {
     if (field_ == Field::kIds) return AddId(static_cast<std::uint64_t>(value));
-    return field_ == Field::kNone || Number(static_cast<double>(value), 0);
+    return Number(static_cast<double>(value), 0);
   }
   bool number_unsigned(number_unsigned_t value) override {
     if (field_ == Field::kIds) return AddId(value);
-    return field_ == Field::kNone || Number(static_cast<double>(value), value);
+    return Number(static_cast<double>(value), value);
   }
   bool number_float(number_float_t value, const string_t&) override {
     if (field_ == Field::kIds) return Refuse("an entry of hash_ids is not an integer");
-    if (field_ == Field::kNone) return true;
+    if (field_ == Field::kNone) return Other("a number");
     if (!(std::abs(value) < 9e15)) return Refuse("a number is out of range");
     return Number(value, value < 0 ? 0 : static_cast<std::uint64_t>(value));
   }
   bool start_object(std::size_t) override {
     if (depth_++ == 0) return true;
-    return Nested("an object");
+    return Other("an object");
   }
   bool end_object() override { return Leave(); }
   bool start_array(std::size_t) override {
     if (depth_++ == 0) return Refuse("the line is not a JSON object");
     if (field_ == Field::kIds && depth_ == 2) return true;
-    return Nested("an array");
+    return Other("an array");
   }
   bool end_array() override { return Leave(); }
   bool key(string_t& name) override {
@@ -95,13 +95,12 @@ class LineHandler : public nlohmann::json_sax<nlohmann::json> {
     if (field_ == Field::kNone) return true;
     return Refuse(fmt::format("the field {} holds {}", NameOf(field_), what));
   }
-  bool Nested(std::string_view what) { return Other(what); }
   bool Leave() {
     if (--depth_ <= 1) field_ = Field::kNone;
     return true;
   }
   bool Number(double value, std::uint64_t whole) {
-    if (depth_ == 0) return Refuse("the line is not a JSON object");
+    if (field_ == Field::kNone) return Other("a number");
     if (field_ != Field::kTimestamp && value < 0) {
       return Refuse(fmt::format("the field {} is negative", NameOf(field_)));
     }
