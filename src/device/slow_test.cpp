@@ -8,7 +8,8 @@
 namespace kvpool::device {
 namespace {
 
-// A slowed memory device on a clock that the test owns, without an eventfd.
+// A slowed memory device on a clock that the test owns, without an eventfd. Declare it after the Ios:
+// its end waits for them.
 class Slowed {
  public:
   explicit Slowed(const SlowConfig& slow) {
@@ -45,9 +46,9 @@ class Slowed {
 };
 
 TEST(Slow, AnIoComesBackWhenItIsDueAndNotBefore) {
-  Slowed slow({.bytes_per_s = 1e9, .latency_us = 10});
   Buffer memory(64 * kKiB);
   TestIo io(Op::kRead, 0, {memory.All()});
+  Slowed slow({.bytes_per_s = 1e9, .latency_us = 10});
   EXPECT_EQ(slow.queue->NextPollNs(), Queue::kNever);
   ASSERT_TRUE(slow.Submit(io));
   const std::int64_t due = 65'536 + 10'000;
@@ -60,11 +61,11 @@ TEST(Slow, AnIoComesBackWhenItIsDueAndNotBefore) {
 }
 
 TEST(Slow, ReadsAndWritesOfAllQueuesShareOneBandwidth) {
-  Slowed slow({.bytes_per_s = 1e9});
-  auto second = slow.device().OpenQueue({}).value();
   Buffer memory(8192);
   TestIo write(Op::kWrite, 0, {memory.Part(0, 4096)});
   TestIo read(Op::kRead, 0, {memory.Part(4096, 4096)});
+  Slowed slow({.bytes_per_s = 1e9});
+  auto second = slow.device().OpenQueue({}).value();
   ASSERT_TRUE(slow.Submit(write));
   Io* one = &read;
   ASSERT_EQ(second->Submit({&one, 1}), 1u);
@@ -77,9 +78,9 @@ TEST(Slow, ReadsAndWritesOfAllQueuesShareOneBandwidth) {
 }
 
 TEST(Slow, WithJitterTheEarliestDueComesFirst) {
-  Slowed slow({.bytes_per_s = 1e12, .latency_us = 1000, .seed = 4});
   Buffer memory(4096);
   std::vector<std::unique_ptr<TestIo>> ios;
+  Slowed slow({.bytes_per_s = 1e12, .latency_us = 1000, .seed = 4});
   for (int i = 0; i < 100; ++i) {
     ios.push_back(std::make_unique<TestIo>(Op::kRead, 0, std::vector{memory.All()}));
     ASSERT_TRUE(slow.Submit(*ios.back()));
@@ -102,10 +103,10 @@ TEST(Slow, WithJitterTheEarliestDueComesFirst) {
 }
 
 TEST(Slow, CancelEndsTheWait) {
-  Slowed slow({.bytes_per_s = 1e6});
   Buffer memory(8192);
   TestIo first(Op::kRead, 0, {memory.Part(0, 4096)});
   TestIo second(Op::kRead, 0, {memory.Part(4096, 4096)});
+  Slowed slow({.bytes_per_s = 1e6});
   ASSERT_TRUE(slow.Submit(first));
   ASSERT_TRUE(slow.Submit(second));
   slow.queue->Cancel(second);
@@ -127,9 +128,9 @@ RC_GTEST_PROP(Slow, NeverMoreThanTheSettingAndNeverMuchLess,
               (std::vector<std::pair<std::uint16_t, std::uint16_t>> steps)) {
   RC_PRE(!steps.empty());
   const double rate = 5e8;
-  Slowed slow({.bytes_per_s = rate, .latency_us = 20, .seed = 2});
   Buffer memory(64 * kKiB);
   std::vector<std::unique_ptr<TestIo>> ios;
+  Slowed slow({.bytes_per_s = rate, .latency_us = 20, .seed = 2});
   double bytes = 0;
   double busy_bytes = 0;
   std::size_t back = 0;
