@@ -15,6 +15,15 @@ namespace {
 
 constexpr std::size_t kMaxHeld = 256;  // Ios that one queue has taken and not handed back
 
+// An owner that comes late by this much still finds work reserved: time that passes unused is lost.
+constexpr double kCoverSeconds = 0.008;
+
+std::uint32_t DepthFor(const Pace& pace, std::uint32_t io_bytes) {
+  const double seconds = static_cast<double>(pace.latency_ns) / 1e9 + kCoverSeconds;
+  const double ios = std::ceil(pace.bytes_per_s * seconds / io_bytes) + 1;
+  return static_cast<std::uint32_t>(std::clamp(ios, 4.0, kMaxHeld / 2.0));
+}
+
 class SlowQueue final : public Queue {
  public:
   SlowQueue(std::unique_ptr<Queue> inner, Pacer& pacer, const Clock& clock)
@@ -99,10 +108,7 @@ class SlowDevice final : public Device {
     inline_ = traits_.mapped;
     traits_.mapped = false;
     traits_.description += fmt::format(", slowed to {}", FormatRate(pace.bytes_per_s));
-    // What the latency keeps under way comes on top of what the inner device needs.
-    const double under_way = pace.bytes_per_s * static_cast<double>(pace.latency_ns) / 1e9;
-    traits_.depth += static_cast<std::uint32_t>(
-        std::min(static_cast<double>(kMaxHeld / 2), std::ceil(under_way / traits_.max_io_bytes)));
+    traits_.depth = DepthFor(pace, traits_.max_io_bytes);
   }
 
   const Traits& traits() const override { return traits_; }
