@@ -82,7 +82,7 @@ void Index::FindVisible(std::uint32_t space, std::span<const Key> keys, bool* pr
 
 std::size_t Index::Match(std::uint32_t space, std::span<const Key> keys) const {
   std::array<bool, kBatch> present;
-  std::size_t batch = kBatch / 4;  // most misses come early: the first look ahead is short
+  std::size_t batch = kBatch / 8;  // most misses come early: the first look ahead is short
   for (std::size_t begin = 0; begin < keys.size();) {
     const auto some = keys.subspan(begin, std::min(batch, keys.size() - begin));
     FindVisible(space, some, present.data());
