@@ -1,13 +1,16 @@
 #include "bench/probe/machine.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <optional>
@@ -150,6 +153,16 @@ Result<Filesystem> FilesystemOf(const fs::path& path, const MachineFiles& files)
     found.mount = mount.point;
   }
   return found;
+}
+
+bool TakesDirect(const fs::path& folder) {
+  std::string name = (folder / "kvpool-direct-XXXXXX").string();
+  const int fd = mkostemp(name.data(), O_CLOEXEC | O_DIRECT);
+  // Where O_DIRECT is refused, the file may have been made all the same.
+  unlink(name.c_str());
+  if (fd < 0) return false;
+  close(fd);
+  return true;
 }
 
 }  // namespace kvpool::probe

@@ -43,4 +43,7 @@ struct Filesystem {
 // The filesystem that holds `path`, which must exist.
 Result<Filesystem> FilesystemOf(const std::filesystem::path& path, const MachineFiles& files = {});
 
+// Whether files in `folder` can be read and written past the page cache.
+bool TakesDirect(const std::filesystem::path& folder);
+
 }  // namespace kvpool::probe
