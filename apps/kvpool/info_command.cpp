@@ -1,0 +1,85 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/kvpool/options.h"
+#include "apps/kvpool/results.h"
+#include "apps/kvpool/table.h"
+#include "base/units.h"
+#include "kvpool/config.h"
+#include "kvpool/pool.h"
+
+namespace kvpool::cli {
+namespace {
+
+constexpr const char* kExamples =
+    R"(  kvpool info --pool pool.toml              devices, the path taken to each, shares, what is stored
+  kvpool info --pool pool.toml --json -     the same for a program)";
+
+struct InfoOptions {
+  std::filesystem::path pool;
+  std::string json;
+};
+
+std::vector<Row> InfoRows(const Config& config, const PoolInfo& info) {
+  std::vector<Row> rows{Header(config.ToToml())};
+  rows.push_back({{"bench", "info"},
+                  {"case", "pool"},
+                  {"name", info.name},
+                  {"blocks", info.blocks},
+                  {"block_bytes", info.block_bytes},
+                  {"blocks_lost_at_open", info.blocks_lost_at_open}});
+  for (const DeviceInfo& device : info.devices) {
+    rows.push_back({{"bench", "info"},
+                    {"case", "device"},
+                    {"name", device.name},
+                    {"kind", device.kind},
+                    {"description", device.description},
+                    {"capacity_bytes", device.capacity_bytes},
+                    {"used_bytes", device.used_bytes},
+                    {"read_bytes_per_s", device.read_bytes_per_s},
+                    {"write_bytes_per_s", device.write_bytes_per_s},
+                    {"share", device.share}});
+  }
+  return rows;
+}
+
+void PrintInfo(const PoolInfo& info, std::FILE* out) {
+  Table table({"device", "kind", "capacity", "used", "read", "write", "share", "path"});
+  for (const DeviceInfo& device : info.devices) {
+    table.Add({device.name, device.kind, FormatBytes(device.capacity_bytes),
+               FormatBytes(device.used_bytes), FormatRate(device.read_bytes_per_s),
+               FormatRate(device.write_bytes_per_s), fmt::format("{:.1f} %", 100 * device.share),
+               device.description});
+  }
+  fmt::print(out, "pool \"{}\": {} blocks, {}\n", info.name, info.blocks,
+             FormatBytes(info.block_bytes));
+  if (info.blocks_lost_at_open > 0) {
+    fmt::print(out, "{} more blocks had units in memory and did not survive the last close\n",
+               info.blocks_lost_at_open);
+  }
+  table.Print(out);
+}
+
+Result<void> RunInfo(const InfoOptions& options) {
+  const Result<Config> config = LoadPoolFile(options.pool);
+  if (!config) return tl::unexpected(config.error());
+  const auto pool = Pool::Open(*config);
+  if (!pool) return tl::unexpected(pool.error());
+  const PoolInfo info = (*pool)->info();
+  PrintInfo(info, PeopleStream(options.json));
+  return WriteRows(options.json, InfoRows(*config, info));
+}
+
+}  // namespace
+
+void AddInfo(CLI::App& app, Action& action) {
+  auto options = std::make_shared<InfoOptions>();
+  CLI::App& command =
+      AddCommand(app, "info", "Show a pool's devices, their shares and what is stored", kExamples,
+                 action, [options] { return RunInfo(*options); });
+  AddPool(command, options->pool);
+  AddJson(command, options->json);
+}
+
+}  // namespace kvpool::cli

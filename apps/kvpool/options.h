@@ -1,0 +1,34 @@
+// Options that several subcommands share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "apps/kvpool/command.h"
+#include "kvpool/config.h"
+
+namespace kvpool::cli {
+
+// A new subcommand whose parsing sets `action` to `run`. `examples` end its help.
+CLI::App& AddCommand(CLI::App& app, const std::string& name, const std::string& what,
+                     const std::string& examples, Action& action, Action run);
+
+// "64KiB", "2 GiB", "800MB".
+CLI::Option* AddBytes(CLI::App& command, const std::string& names, std::uint64_t& bytes,
+                      const std::string& what);
+CLI::Option* AddBytes(CLI::App& command, const std::string& names,
+                      std::optional<std::uint64_t>& bytes, const std::string& what);
+
+// --json FILE.
+CLI::Option* AddJson(CLI::App& command, std::string& file);
+
+// --pool POOL.toml, required.
+CLI::Option* AddPool(CLI::App& command, std::filesystem::path& file);
+
+// Config::Load, with every failure the caller's mistake: kInvalid.
+Result<Config> LoadPoolFile(const std::filesystem::path& file);
+
+}  // namespace kvpool::cli

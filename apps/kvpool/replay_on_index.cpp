@@ -1,0 +1,70 @@
+#include <fmt/format.h>
+
+#include "apps/kvpool/progress.h"
+#include "apps/kvpool/replay_command.h"
+#include "apps/kvpool/results.h"
+#include "apps/kvpool/table.h"
+#include "bench/replay_index.h"
+
+namespace kvpool::cli {
+namespace {
+
+std::string Settings(const ReplayOptions& options) {
+  std::string settings =
+      fmt::format("replay --index-only {} --limit {}",
+                  std::filesystem::path(options.trace).filename().string(), options.limit);
+  for (const std::string& policy : options.policies) settings += " " + policy;
+  for (const std::uint64_t blocks : options.capacity_blocks) settings += fmt::format(" {}", blocks);
+  return settings;
+}
+
+Row RowOf(const std::string& policy, std::uint64_t capacity, const bench::IndexReplay& replay,
+          double seconds) {
+  return {{"bench", "replay-index"},
+          {"case", fmt::format("capacity={}", capacity)},
+          {"method", policy},
+          {"seconds", seconds},
+          {"prefix_hit_ratio", replay.hit_ratio()},
+          {"requests", replay.requests},
+          {"blocks", replay.references},
+          {"hit_blocks", replay.leading_hits},
+          {"evictions", replay.evictions},
+          {"blocks_at_end", replay.blocks_at_end}};
+}
+
+}  // namespace
+
+Result<void> ReplayOnIndex(const ReplayOptions& options) {
+  for (const std::string& policy : options.policies) {
+    if (auto known = index::MakeEvictionPolicy(policy); !known)
+      return tl::unexpected(known.error());
+  }
+  auto trace = trace::ReadTrace(TracePath(options), {.skip_bad_lines = options.skip_bad_lines});
+  if (!trace) return tl::unexpected(trace.error());
+  TellSkipped(trace->lines_skipped, trace->first_skipped);
+  if (options.limit > 0 && options.limit < trace->requests.size()) {
+    trace->requests.resize(options.limit);
+  }
+  std::vector<Row> rows{Header(Settings(options))};
+  Table table({"policy", "blocks", "hit ratio", "hits", "references", "evictions"});
+  const auto runs = static_cast<double>(options.policies.size() * options.capacity_blocks.size());
+  Progress progress;
+  for (const std::uint64_t capacity : options.capacity_blocks) {
+    for (const std::string& policy : options.policies) {
+      progress.Show(fmt::format("{}, {} blocks", policy, capacity),
+                    static_cast<double>(rows.size() - 1) / runs);
+      const double before_s = progress.elapsed_s();
+      const auto replay = bench::ReplayIndex(*trace, policy, capacity);
+      if (!replay) return tl::unexpected(replay.error());
+      rows.push_back(RowOf(policy, capacity, *replay, progress.elapsed_s() - before_s));
+      table.Add({policy, fmt::format("{}", capacity), fmt::format("{:.4f}", replay->hit_ratio()),
+                 fmt::format("{}", replay->leading_hits), fmt::format("{}", replay->references),
+                 fmt::format("{}", replay->evictions)});
+    }
+  }
+  progress.Clear();
+  table.Print(PeopleStream(options.json));
+  return WriteRows(options.json, rows);
+}
+
+}  // namespace kvpool::cli
