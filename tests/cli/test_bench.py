@@ -1,0 +1,62 @@
+"""A comparison so small that it says nothing about speed, but everything about shapes."""
+
+import os
+import subprocess
+import time
+
+from harness import CliTest, KVPOOL, interrupt, main
+
+COLUMNS = {"bench", "case", "method", "bytes", "seconds", "bytes_per_s", "bytes_per_s_min",
+           "bytes_per_s_max", "fraction_of_devices", "cpu_s_per_gib", "blocked_s"}
+
+
+class Bench(CliTest):
+    def arguments(self, *more, repeat=1):
+        return ("bench", "--devices", "memory:2000,file:400,file:200", "--dir", self.path("scratch"),
+                "--context", "24MiB", "--block-tokens", 16, "--repeat", repeat, "--accept-buffered", *more)
+
+    def test_every_method_and_prefix_has_a_row(self):
+        rows = self.rows(*self.arguments("--prefix", "50,100", "--methods",
+                                         "pool,equal,serial,serial-direct"))
+        gets = [row for row in rows if row["case"].startswith("prefix")]
+        self.assertEqual(len(gets), 8)
+        self.assertEqual({row["method"] for row in gets},
+                         {"pool", "equal", "serial", "serial-direct"})
+        for row in gets:
+            self.assertLessEqual(COLUMNS, set(row))
+            self.assertGreater(row["bytes_per_s"], 0)
+        self.assertLessEqual({"pool-put", "equal-put"}, {row["method"] for row in rows})
+        self.assertEqual(os.listdir(self.path("scratch")), [], "files are left")
+
+    def test_prints_one_table_and_writes_a_page(self):
+        done = self.succeed(*self.arguments("--methods", "pool,serial", "--prefix", "100",
+                                            "--memory-limit", "25%", "--verify", "off", "--report",
+                                            self.path("report.html")))
+        self.assertIn("serial", done.stdout)
+        with open(self.path("report.html"), encoding="utf-8") as text:
+            page = text.read()
+        self.assertIn("<svg", page)
+        for elsewhere in ("src=\"http", "href=\"http", "@import"):
+            self.assertNotIn(elsewhere, page)
+
+    def test_more_than_there_is_room_for(self):
+        self.refuse("bench", "--devices", "memory,file", "--dir", self.path("scratch"), "--context",
+                    "900TiB", code=2, words=["context"])
+
+    def test_an_interrupt_leaves_no_files(self):
+        process = subprocess.Popen([KVPOOL, *map(str, self.arguments(repeat=50))],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not self.files() and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        self.assertIsNone(process.poll(), "it ended before it could be interrupted")
+        self.assertEqual(interrupt(process, 0.2), -2)
+        self.assertEqual(self.files(), [])
+
+    def files(self):
+        scratch = self.path("scratch")
+        return os.listdir(scratch) if os.path.exists(scratch) else []
+
+
+if __name__ == "__main__":
+    main()

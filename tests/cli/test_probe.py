@@ -1,0 +1,51 @@
+"""Measuring: a pool file comes out that the other commands take."""
+
+import os
+
+from harness import CliTest, main
+
+QUICK = ("--seconds", "0.05", "--sample", "16MiB", "--accept-buffered")
+
+
+class Probe(CliTest):
+    def test_writes_a_pool_file_that_create_and_info_take(self):
+        os.mkdir(self.path("drive"))
+        pool = self.path("pool.toml")
+        rows = self.rows("probe", self.path("drive"), *QUICK, "--memory", "16MiB", "--capacity",
+                         "32MiB", "--out", pool)
+        for row in rows:
+            self.assertGreater(row["read_bytes_per_s"], 0)
+            self.assertGreater(row["write_bytes_per_s"], 0)
+            self.assertGreater(row["read_latency_us_p50"], 0)
+        self.assertEqual(os.listdir(self.path("drive")), [], "a temporary file is left")
+        self.succeed("create", "--pool", pool)
+        devices = [row for row in self.rows("info", "--pool", pool) if row["case"] == "device"]
+        self.assertIn("drive", [row["name"] for row in devices])
+        self.assertIn("memory", [row["kind"] for row in devices])
+
+    def test_without_memory(self):
+        rows = self.rows("probe", self.dir, *QUICK, "--memory", 0)
+        self.assertEqual([row["case"] for row in rows], [self.dir])
+
+    def test_lists_memory_and_drives(self):
+        self.assertIn("memory node 0", self.succeed("probe", *QUICK).stdout)
+
+    def test_a_path_that_is_not_there(self):
+        self.refuse("probe", self.path("absent"), *QUICK, "--memory", 0, code=2, words=["absent"])
+
+    def test_does_not_replace_a_pool_file_unasked(self):
+        pool = self.write("pool.toml", "precious")
+        self.refuse("probe", self.dir, *QUICK, "--out", pool, code=2, words=["--force"])
+
+    def test_more_memory_than_there_is(self):
+        self.refuse("probe", self.dir, *QUICK, "--memory", "4000TiB", "--out",
+                    self.path("pool.toml"), code=2, words=["--memory"])
+        self.assertFalse(os.path.exists(self.path("pool.toml")))
+
+    def test_more_capacity_than_there_is(self):
+        self.refuse("probe", self.dir, *QUICK, "--memory", 0, "--capacity", "4000TiB", "--out",
+                    self.path("pool.toml"), code=2, words=["--capacity"])
+
+
+if __name__ == "__main__":
+    main()
