@@ -1,1 +1,30 @@
-# filled in with the install target
+# make install and find_package(kvpool): the target kvpool::kvpool, static, with all its rooms.
+if(NOT TARGET kvpool_pool)
+  return()
+endif()
+include(CMakePackageConfigHelpers)
+
+set(KVPOOL_INSTALLED_ROOMS base config mem device layout index catalog pool)
+list(TRANSFORM KVPOOL_INSTALLED_ROOMS PREPEND kvpool_)
+
+add_library(kvpool_library INTERFACE)
+target_link_libraries(kvpool_library INTERFACE kvpool_pool)
+set_target_properties(kvpool_library PROPERTIES EXPORT_NAME kvpool)
+
+set(KVPOOL_CMAKE_FOLDER ${CMAKE_INSTALL_LIBDIR}/cmake/kvpool)
+install(TARGETS kvpool_library ${KVPOOL_INSTALLED_ROOMS} EXPORT kvpool-targets
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(EXPORT kvpool-targets NAMESPACE kvpool:: DESTINATION ${KVPOOL_CMAKE_FOLDER})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/kvpool DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+if(TARGET kvpool)
+  install(TARGETS kvpool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+
+configure_package_config_file(
+  ${PROJECT_SOURCE_DIR}/cmake/kvpool-config.cmake.in ${PROJECT_BINARY_DIR}/kvpool-config.cmake
+  INSTALL_DESTINATION ${KVPOOL_CMAKE_FOLDER})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/kvpool-config-version.cmake
+                                 COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/kvpool-config.cmake
+              ${PROJECT_BINARY_DIR}/kvpool-config-version.cmake
+        DESTINATION ${KVPOOL_CMAKE_FOLDER})

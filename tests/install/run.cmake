@@ -1,0 +1,16 @@
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE failed)
+  if(failed)
+    list(JOIN ARGN " " line)
+    message(FATAL_ERROR "failed (${failed}): ${line}")
+  endif()
+endfunction()
+
+set(prefix ${BUILD}/prefix)
+set(example ${BUILD}/example)
+file(REMOVE_RECURSE ${prefix} ${example})
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
+run(${CMAKE_COMMAND} -S ${SOURCE} -B ${example} -G ${GENERATOR} -D CMAKE_PREFIX_PATH=${prefix}
+    -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_CXX_FLAGS=${FLAGS} -D CMAKE_BUILD_TYPE=Release)
+run(${CMAKE_COMMAND} --build ${example})
+run(${example}/embed)
