@@ -10,9 +10,9 @@ namespace {
 constexpr unsigned kFirstBits = 4;  // ages below 16 share a bin
 
 // How many observed blocks the prior knowledge weighs as much as.
-constexpr double kBeforeWeight = 64;   // the bin before
-constexpr double kPooledWeight = 128;  // all classes
-constexpr double kRatioWeight = 20;    // every class as lively as the others
+constexpr double kBeforeWeight = 64;  // the bin before
+constexpr double kPooledWeight = 64;  // all classes
+constexpr double kRatioWeight = 5;    // every class as lively as the others
 constexpr double kFirstHazard = 0.01;
 
 }  // namespace
