@@ -243,6 +243,17 @@ TEST_P(Contract, EveryIoComesBackOnceAndAFullQueueTakesFewer) {
   EXPECT_EQ(owner_->queue().Poll({&none, 1}), 0u);
 }
 
+// An owner that sleeps before it ever polls must not sleep for ever, whatever becomes of the Io.
+TEST_P(Contract, AFinishedIoWakesItsOwner) {
+  Buffer memory(4096);
+  for (const std::uint64_t offset : {std::uint64_t{0}, traits().capacity_bytes}) {
+    TestIo io(Op::kRead, offset, {memory.All()});
+    ASSERT_TRUE(owner_->Submit(io));
+    EXPECT_TRUE(owner_->Sleep(Clock::Monotonic().NowNs() + 2'000'000'000)) << offset;
+    EXPECT_EQ(owner_->Wait(1), std::vector<Io*>{&io});
+  }
+}
+
 TEST_P(Contract, AnIoCanBeUsedAgain) {
   Buffer memory(8192);
   TestIo io(Op::kRead, traits().capacity_bytes, {memory.All()});

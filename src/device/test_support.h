@@ -155,18 +155,19 @@ class Owner {
     return io.status;
   }
 
- private:
-  void Sleep(std::int64_t end) {
+  // Until the eventfd or NextPollNs says that Poll may have something. False: nothing did by `end`.
+  bool Sleep(std::int64_t end) {
     const std::int64_t until = std::min(end, queue_->NextPollNs());
     const std::int64_t rest = std::max<std::int64_t>(0, until - Clock::Monotonic().NowNs());
     const timespec timeout{rest / 1'000'000'000, rest % 1'000'000'000};
     pollfd poll{event_fd_, POLLIN, 0};
-    if (::ppoll(&poll, 1, &timeout, nullptr) > 0) {
-      std::uint64_t count;
-      if (::read(event_fd_, &count, sizeof count) < 0) return;
-    }
+    std::uint64_t count;
+    const bool woken = ::ppoll(&poll, 1, &timeout, nullptr) != 0 &&
+                       (poll.revents == 0 || ::read(event_fd_, &count, sizeof count) > 0);
+    return woken || until < end;
   }
 
+ private:
   int event_fd_;
   std::size_t have_ = 0;
   std::unique_ptr<Queue> queue_;
