@@ -116,7 +116,7 @@ TEST(Faulty, AHungIoComesBackByCancelOnly) {
 }
 
 TEST(Faulty, AfterItDisappearedEverythingFailsOnAllQueues) {
-  Faulty faulty("disappear after=2");
+  Faulty faulty("disappear after=2 count=1");
   Owner second(*faulty.device);
   Buffer memory(4096);
   TestIo read(Op::kRead, 0, {memory.All()});
@@ -129,6 +129,10 @@ TEST(Faulty, AfterItDisappearedEverythingFailsOnAllQueues) {
     EXPECT_EQ(second.Run(write), Status::kIoError);
     EXPECT_EQ(second.Run(flush), Status::kIoError);
   }
+  Buffer ones(4096, 0xff);
+  TestIo late(Op::kWrite, 0, {ones.All()});
+  EXPECT_EQ(second.Run(late), Status::kIoError);
+  EXPECT_EQ(faulty.bytes[0], std::byte{0});
 }
 
 TEST(Faulty, InsideSlowAnErrorTakesItsTimeAndOutsideItDoesNot) {
