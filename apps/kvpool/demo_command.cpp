@@ -92,8 +92,8 @@ void Announce(const bench::BenchOptions& options) {
   const std::uint64_t whole = kTokensItStandsFor * options.geometry.bytes_per_token;
   fmt::print("emulated devices: {}\n", devices);
   fmt::print(
-      "a context of {} stands for the {} of {} tokens in LLaMA-3.1-8B; every byte is checked\n",
-      FormatBytes(options.context_bytes), FormatBytes(whole), kTokensItStandsFor);
+      "a context of {} stands for the {} of {}K tokens in LLaMA-3.1-8B; every byte is checked\n",
+      FormatBytes(options.context_bytes), FormatBytes(whole), kTokensItStandsFor / 1024);
   std::fflush(stdout);
 }
 

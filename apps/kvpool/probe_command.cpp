@@ -57,9 +57,8 @@ void PrintMachine(const std::vector<probe::Drive>& drives, std::FILE* out) {
       use = "mounted on " + drive.mounts.front().string();
       if (drive.mounts.size() > 1) use += fmt::format(" and {} more", drive.mounts.size() - 1);
     }
-    fmt::print(out, "drive {}: {}{}{}, {}{}\n", drive.path.string(), FormatBytes(drive.bytes),
-               drive.model.empty() ? "" : ", ", drive.model, use,
-               drive.rotational ? ", rotating" : "");
+    fmt::print(out, "drive {}: {}{}{}, {}\n", drive.path.string(), FormatBytes(drive.bytes),
+               drive.model.empty() ? "" : ", ", drive.model, use);
   }
 }
 

@@ -103,7 +103,6 @@ Drive ReadDrive(const fs::path& sys, const std::vector<Mount>& mounts) {
   drive.bytes = ReadNumber<std::uint64_t>(sys / "size", 0) * kSectorBytes;
   drive.numa_node = ReadNumber<int>(sys / "device/numa_node", -1);
   if (drive.numa_node < 0) drive.numa_node = ReadNumber<int>(sys / "device/device/numa_node", -1);
-  drive.rotational = ReadNumber<int>(sys / "queue/rotational", 0) == 1;
   drive.held = HasEntries(sys / "holders");
   AddMounts(sys, mounts, drive);
   std::error_code error;

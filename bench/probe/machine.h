@@ -16,7 +16,6 @@ struct Drive {
   std::string model;           // empty where the kernel knows none
   std::uint64_t bytes = 0;
   int numa_node = -1;
-  bool rotational = false;
   bool partitioned = false;
   bool held = false;                          // by device mapper, RAID, ...
   std::vector<std::filesystem::path> mounts;  // of it and of its partitions

@@ -40,7 +40,6 @@ TEST_F(MachineTest, ListsDrivesByNameWithSizeModelAndNode) {
   AddDisk("nvme0n1", "2048", "259:0");
   Write("block/nvme0n1/device/model", "Fast Drive 9000    \n");
   Write("block/nvme0n1/device/numa_node", "1\n");
-  Write("block/nvme1n1/queue/rotational", "1\n");
   const std::vector<Drive> drives = Drives(files_);
   ASSERT_EQ(drives.size(), 2u);
   EXPECT_EQ(drives[0].name, "nvme0n1");
@@ -48,9 +47,7 @@ TEST_F(MachineTest, ListsDrivesByNameWithSizeModelAndNode) {
   EXPECT_EQ(drives[0].bytes, 1u << 20);
   EXPECT_EQ(drives[0].model, "Fast Drive 9000");
   EXPECT_EQ(drives[0].numa_node, 1);
-  EXPECT_FALSE(drives[0].rotational);
   EXPECT_FALSE(drives[0].in_use());
-  EXPECT_TRUE(drives[1].rotational);
   EXPECT_EQ(drives[1].numa_node, -1);
 }
 

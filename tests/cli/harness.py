@@ -84,8 +84,10 @@ class CliTest(unittest.TestCase):
                 f'capacity = "{capacity}"\nread_bandwidth = "800MB/s"\n'
                 f'write_bandwidth = "400MB/s"\n{extra}')
 
-    def pool_file(self, *devices, name="pool.toml", catalog="catalog.db"):
+    def pool_file(self, *devices, name="pool.toml", catalog="catalog.db", verify=True):
         head = '[pool]\nversion = 1\nname = "test"\n'
+        if not verify:
+            head += "verify = false\n"
         if catalog:
             head += f'catalog = "{self.path(catalog)}"\n'
         return self.write(name, head + "".join(devices))

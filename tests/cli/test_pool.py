@@ -156,6 +156,14 @@ class ReplayAndCheck(CliTest):
         self.assertEqual(again["wrong_bytes"], 0)
         self.assertLess(again["hit_blocks"], again["blocks"])
 
+    def test_the_replay_itself_notices_a_wrong_byte(self):
+        # Without checksums the pool delivers it: the control of all tests above.
+        pool, trace = self.created_pool(verify=False), self.tiny_trace()
+        self.replay(pool, trace)
+        self.flip_stored_byte("a")
+        self.refuse("replay", trace, "--pool", pool, "--bytes-per-block", self.BLOCK, code=1,
+                    words=["wrong"])
+
     def flip_stored_byte(self, name):
         """Behind the label, where the first unit lies."""
         with open(self.path(name), "r+b") as file:

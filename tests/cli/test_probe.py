@@ -1,8 +1,11 @@
 """Measuring: a pool file comes out that the other commands take."""
 
 import os
+import signal
+import subprocess
+import time
 
-from harness import CliTest, main
+from harness import CliTest, KVPOOL, interrupt, main
 
 QUICK = ("--seconds", "0.05", "--sample", "16MiB", "--accept-buffered")
 
@@ -29,6 +32,18 @@ class Probe(CliTest):
 
     def test_lists_memory_and_drives(self):
         self.assertIn("memory node 0", self.succeed("probe", *QUICK).stdout)
+
+    def test_an_interrupt_leaves_no_files(self):
+        os.mkdir(self.path("drive"))
+        process = subprocess.Popen(
+            [KVPOOL, "probe", self.path("drive"), "--memory", "0", "--seconds", "60",
+             "--accept-buffered"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not os.listdir(self.path("drive")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertNotEqual(os.listdir(self.path("drive")), [], "it never began")
+        self.assertEqual(interrupt(process, 0.2), -signal.SIGINT)
+        self.assertEqual(os.listdir(self.path("drive")), [])
 
     def test_a_path_that_is_not_there(self):
         self.refuse("probe", self.path("absent"), *QUICK, "--memory", 0, code=2, words=["absent"])
