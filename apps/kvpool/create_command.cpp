@@ -1,11 +1,12 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "apps/kvpool/interrupt.h"
 #include "apps/kvpool/options.h"
-#include "base/units.h"
 #include "kvpool/config.h"
 #include "kvpool/pool.h"
 
@@ -44,11 +45,10 @@ Result<void> RunCreate(const fs::path& pool_file) {
   if (!config) return tl::unexpected(config.error());
   std::vector<TemporaryPath> files = NewFiles(*config);
   if (auto created = Pool::Create(*config); !created) return created;
-  std::uint64_t bytes = 0;
   for (TemporaryPath& file : files) file.Keep();
-  for (const DeviceConfig& device : config->devices) bytes += device.capacity_bytes;
-  fmt::print("created pool \"{}\": {} devices, {}\n", config->name, config->devices.size(),
-             FormatBytes(bytes));
+  std::vector<std::string> names;
+  for (const DeviceConfig& device : config->devices) names.push_back(device.name);
+  fmt::print("created pool \"{}\" on {}\n", config->name, fmt::join(names, ", "));
   return {};
 }
 
