@@ -1,6 +1,7 @@
 // index_bench: what the index costs a key, in time and memory, at the size of a large pool.
 #include <fmt/format.h>
 #include <malloc.h>
+#include <time.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -79,6 +80,13 @@ double Nanoseconds(Clock::time_point since) {
   return std::chrono::duration<double, std::nano>(Clock::now() - since).count();
 }
 
+// What this thread computed: a pause that is the machine's own does not count as the index's.
+double ThreadMicroseconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
+}
+
 // Chains of kChain keys; returns the worst single store.
 double Fill(Index& index, const Options& options, Report& report) {
   Keys keys(1, options.key_bytes);
@@ -89,7 +97,7 @@ double Fill(Index& index, const Options& options, Report& report) {
   double worst = 0;
   EntryId parent = kNoEntry;
   const auto begin = Clock::now();
-  auto before = begin;
+  double before = ThreadMicroseconds();
   for (std::size_t i = 0; i < options.keys; ++i) {
     parent = index.Reserve({.space = kSpace,
                             .key = keys.Make(0, i),
@@ -98,8 +106,8 @@ double Fill(Index& index, const Options& options, Report& report) {
                             .parent = i % kChain == 0 ? kNoEntry : parent});
     index.Publish(parent);
     index.Unpin(parent);
-    const auto now = Clock::now();
-    worst = std::max(worst, std::chrono::duration<double, std::micro>(now - before).count());
+    const double now = ThreadMicroseconds();
+    worst = std::max(worst, now - before);
     before = now;
   }
   report.Row("store", Nanoseconds(begin) / static_cast<double>(options.keys), "ns a key");
@@ -135,17 +143,17 @@ void Evict(Index& index, const Options& options, Report& report) {
   const std::size_t count = std::min(options.keys / 4, options.probes);
   double worst = 0;
   const auto begin = Clock::now();
-  auto before = begin;
+  double before = ThreadMicroseconds();
   for (std::size_t i = 0; i < count; ++i) {
     const EntryId victim = index.Victim();
     if (!index.Doom(victim)) throw std::logic_error("a pinned victim");
     index.Erase(victim);
-    const auto now = Clock::now();
-    worst = std::max(worst, std::chrono::duration<double, std::micro>(now - before).count());
+    const double now = ThreadMicroseconds();
+    worst = std::max(worst, now - before);
     before = now;
   }
   report.Row("evict", Nanoseconds(begin) / static_cast<double>(count), "ns a key");
-  report.Row("evict, the longest", worst, "us");
+  report.Row("evict, the longest, processor time", worst, "us");
 }
 
 void Run(const Options& options) {
@@ -159,7 +167,7 @@ void Run(const Options& options) {
   const double heap_before = heap();
   Index index(std::move(*policy));
   const double worst_store_us = Fill(index, options, report);
-  report.Row("store, the longest", worst_store_us, "us");
+  report.Row("store, the longest, processor time", worst_store_us, "us");
   const double own = static_cast<double>(options.key_bytes) + 16.0 * options.units;
   report.Row("memory beside key and units",
              (heap() - heap_before) / static_cast<double>(options.keys) - own, "bytes a key");
