@@ -8,8 +8,8 @@
 namespace kvpool::device {
 namespace {
 
-// A slowed memory device on a clock that the test owns, without an eventfd. Declare it after the Ios:
-// its end waits for them.
+// A slowed memory device on a clock that the test owns, without an eventfd. Declare it after the
+// Ios: its end waits for them.
 class Slowed {
  public:
   explicit Slowed(const SlowConfig& slow) {
