@@ -65,18 +65,26 @@ bool LaneQueue::Collect() {
   return count != 0;
 }
 
+// A device may do the whole transfer inside Submit (memory, a file in the page cache), so a queue
+// issues little at a time: the lane's other devices must not start late.
 bool LaneQueue::Issue(std::int64_t now_ns) {
+  constexpr std::size_t kAtOnce = 2;
+  std::array<device::Io*, kAtOnce> ios;
+  std::size_t count = 0;
   bool moved = false;
-  stalled_ = false;
-  // A mapped device copies inside Submit: one transfer a step lets the lane look after its others.
-  std::size_t budget = traits_.mapped ? 1 : traits_.depth;
-  while (budget-- != 0 && !free_.empty()) {
+  while (count < kAtOnce && !free_.empty()) {
     Issued issued = IssueFrom(gets_, now_ns);
-    if (issued == Issued::kNothing) issued = IssueFrom(puts_, now_ns);
-    if (issued != Issued::kYes) break;
-    moved = true;
+    if (issued.what == Issued::kNothing) issued = IssueFrom(puts_, now_ns);
+    if (issued.what == Issued::kInPlace) {
+      moved = true;
+      break;
+    }
+    if (issued.what != Issued::kTransfer) break;
+    ios[count++] = &issued.transfer->io;
   }
-  return moved;
+  if (count == 0) return moved;
+  KVPOOL_CHECK(queue_->Submit({ios.data(), count}) == count);
+  return true;
 }
 
 LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches, std::int64_t now_ns) {
@@ -91,22 +99,20 @@ LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches, std::i
     }
     if (operation.lease && traits_.mapped) {
       ServeInPlace(batch);
-      return Issued::kYes;
+      return {Issued::kInPlace, nullptr};
     }
     Transfer& transfer = *free_.back();
     if (!TakeRun(batch, transfer)) {
       if (batch.Exhausted()) continue;
-      return Issued::kStalled;
+      return {Issued::kStalled, nullptr};
     }
     free_.pop_back();
     PrepareIo(transfer);
     ++in_flight_;
     next_deadline_ns_ = std::min(next_deadline_ns_, operation.deadline_ns);
-    device::Io* io = &transfer.io;
-    KVPOOL_CHECK(queue_->Submit({&io, 1}) == 1);
-    return Issued::kYes;
+    return {Issued::kTransfer, &transfer};
   }
-  return Issued::kNothing;
+  return {Issued::kNothing, nullptr};
 }
 
 std::uint32_t LaneQueue::Padded(std::uint32_t bytes) const {
@@ -135,7 +141,6 @@ bool LaneQueue::TakeRun(DeviceBatch& batch, Transfer& transfer) {
     if (!direct && transfer.staging == nullptr) {
       transfer.staging = staging_.Get();
       if (transfer.staging == nullptr) {
-        stalled_ = true;
         return false;
       }
     }

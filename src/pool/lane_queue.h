@@ -44,7 +44,10 @@ class LaneQueue {
     bool cancelled = false;
     std::vector<iovec> pieces;
   };
-  enum class Issued : std::uint8_t { kYes, kNothing, kStalled };
+  struct Issued {
+    enum What : std::uint8_t { kTransfer, kInPlace, kNothing, kStalled } what;
+    Transfer* transfer;
+  };
 
   bool Collect();
   bool Issue(std::int64_t now_ns);
@@ -75,7 +78,6 @@ class LaneQueue {
   std::vector<iovec> scratch_;
   UnitChecksum checksum_;
   std::uint32_t in_flight_ = 0;
-  bool stalled_ = false;  // waits for staging of a transfer in flight
   std::int64_t next_deadline_ns_ = device::Queue::kNever;
 };
 
