@@ -61,6 +61,8 @@ class PutRequest : public Request {
   std::optional<std::uint64_t> ordinal;
   Key parent;
 
+  // Places the blocks on drives only, and completes when drives and catalog would bring them back
+  // after a power cut.
   bool durable = false;
 };
 
@@ -98,7 +100,8 @@ class GetRequest : public Request {
 class DropRequest : public Request {};
 
 // Completes when every named block that is present is durable; no keys: all that was put before.
-// Results: kOk, kNotFound, kIoError.
+// Results: kOk, kNotFound, kIoError, kUnsupported (the block has units in memory: put it with
+// `durable` if it has to survive).
 class FlushRequest : public Request {};
 
 }  // namespace kvpool

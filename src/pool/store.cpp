@@ -275,11 +275,13 @@ std::uint64_t Store::BlockBytes(Space space, Key key) const {
 
 std::vector<std::string> Store::Keys(Space space) const {
   MutexLock lock(mutex_);
+  std::vector<EntryId> entries;
+  index_.ForEach([&](EntryId entry) { entries.push_back(entry); });
   std::vector<std::string> keys;
-  index_.ForEach([&](EntryId entry) {
+  for (const EntryId entry : entries) {
     const auto view = index_.View(entry);
     if (view.space == space.id) keys.emplace_back(view.key);
-  });
+  }
   return keys;
 }
 

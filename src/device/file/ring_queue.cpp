@@ -19,7 +19,7 @@ constexpr unsigned kEntries = 128;
 
 // COOP_TASKRUN saves an interrupt for each completion: the owner finds it when it next enters the
 // kernel, which it does to wait. SINGLE_ISSUER and DEFER_TASKRUN would tie the queue to one thread
-// for ever, and bring nothing measurable at these request sizes. Kernels before 5.19 get no flags.
+// for ever, and a queue may change hands between uses. Kernels before 5.19 get no flags.
 int InitRing(io_uring& ring, unsigned entries) {
   for (const unsigned flags :
        {IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL, 0u}) {
