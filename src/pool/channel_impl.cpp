@@ -169,11 +169,7 @@ std::size_t ChannelImpl::Poll(std::span<Request*> done) {
     ready_.clear();
     ready_next_ = 0;
     MutexLock lock(mutex_);
-    if (!done_.empty()) {
-      std::swap(ready_, done_);
-      std::uint64_t count = 0;
-      [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof count);
-    }
+    std::swap(ready_, done_);
   }
   std::size_t count = 0;
   for (; count < done.size() && ready_next_ < ready_.size(); ++count) {
@@ -187,7 +183,16 @@ std::size_t ChannelImpl::Poll(std::span<Request*> done) {
       resting_.push_back(&operation);
     }
   }
+  if (ready_next_ == ready_.size()) ClearEvent();
   return count;
+}
+
+// The eventfd stays readable for as long as Poll has something.
+void ChannelImpl::ClearEvent() {
+  MutexLock lock(mutex_);
+  if (!done_.empty()) return;
+  std::uint64_t count = 0;
+  [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof count);
 }
 
 bool ChannelImpl::HasDone() {

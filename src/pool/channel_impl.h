@@ -52,6 +52,7 @@ class ChannelImpl final : public Channel, private OperationSink, private FlushSi
   void Flushed(Operation& operation, Status status) override;
   void Finish(Operation& operation);
   bool HasDone();
+  void ClearEvent();
   void Drain();
 
   ChannelParts parts_;

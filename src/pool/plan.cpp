@@ -39,16 +39,16 @@ void Store::PlanGet(const GetRequest& get, Operation& operation) {
   }
   // Layer by layer over all keys: the order in which an engine needs the bytes, and the order in
   // which a put of the same keys laid them down.
-  std::vector<std::span<layout::UnitRecord>> records(get.keys.size());
+  records_.assign(get.keys.size(), {});
   for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
     if (operation.keys[key].entry != kNoEntry) {
-      records[key] = index_.View(operation.keys[key].entry).units;
+      records_[key] = index_.View(operation.keys[key].entry).units;
     }
   }
   for (std::uint32_t unit = 0; unit < most_units; ++unit) {
     for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
-      if (unit >= records[key].size()) continue;
-      const layout::UnitRecord& record = records[key][unit];
+      if (unit >= records_[key].size()) continue;
+      const layout::UnitRecord& record = records_[key][unit];
       operation.units[record.device()].push_back({.offset = record.offset(),
                                                   .checksum = record.checksum(),
                                                   .bytes = operation.keys[key].shape.BytesOf(unit),
@@ -212,26 +212,26 @@ void Store::Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) {
 void Store::GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
                       std::span<const layout::DeviceIndex> dealt, std::uint32_t space) {
   const layout::BlockShape shape = operation.keys[keys.front()].shape;
-  std::vector<std::uint64_t> counts(devices_.size());
+  slots_needed_.assign(devices_.size(), 0);
   for (std::size_t i = 0; i < keys.size(); ++i) {
     if (operation.keys[keys[i]].entry == kNoEntry) continue;
     for (std::uint32_t unit = 0; unit < shape.units; ++unit) {
-      ++counts[dealt[i * shape.units + unit]];
+      ++slots_needed_[dealt[i * shape.units + unit]];
     }
   }
-  std::vector<std::size_t> next(devices_.size());
   for (std::size_t device = 0; device < devices_.size(); ++device) {
     offsets_[device].clear();
-    if (counts[device] == 0) continue;
-    KVPOOL_CHECK(devices_[device]->space->Allocate(space, shape.slot_bytes, counts[device],
+    if (slots_needed_[device] == 0) continue;
+    KVPOOL_CHECK(devices_[device]->space->Allocate(space, shape.slot_bytes, slots_needed_[device],
                                                    offsets_[device]));
   }
+  slots_given_.assign(devices_.size(), 0);
   for (std::uint32_t unit = 0; unit < shape.units; ++unit) {
     for (std::size_t i = 0; i < keys.size(); ++i) {
       const KeyWork& key = operation.keys[keys[i]];
       if (key.entry == kNoEntry) continue;
       const layout::DeviceIndex device = dealt[i * shape.units + unit];
-      const std::uint64_t offset = offsets_[device][next[device]++];
+      const std::uint64_t offset = offsets_[device][slots_given_[device]++];
       index_.View(key.entry).units[unit] = {device, offset, 0};
       operation.units[device].push_back({.offset = offset,
                                          .checksum = 0,

@@ -44,8 +44,7 @@ class PoolFailureTest : public testing::Test {
     for (std::size_t key = 0; key < results.size(); ++key) {
       if (results[key] == Status::kNotFound) continue;
       ASSERT_EQ(results[key], Status::kOk);
-      EXPECT_EQ(std::memcmp(room.segments[key].data, blocks.segments[key].data,
-                            blocks.block_bytes),
+      EXPECT_EQ(std::memcmp(room.segments[key].data, blocks.segments[key].data, blocks.block_bytes),
                 0);
     }
   }

@@ -2,6 +2,7 @@
 #include "kvpool/pool.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <array>
@@ -283,6 +284,25 @@ TEST_F(PoolTest, ACallerDrivenChannelNeedsNoOtherThread) {
   }
   EXPECT_EQ(done, &get);
   EXPECT_EQ(room.bytes, blocks.bytes);
+}
+
+TEST_F(PoolTest, TheEventStaysReadableWhilePollHasSomething) {
+  Open();
+  std::array<DropRequest, 2> drops;
+  for (DropRequest& drop : drops) {
+    drop.space = space_;
+    ASSERT_EQ(channel_->Submit(drop), Status::kOk);
+  }
+  const auto readable = [&] {
+    pollfd event{channel_->event_fd(), POLLIN, 0};
+    return poll(&event, 1, 0) == 1;
+  };
+  Request* done = nullptr;
+  EXPECT_TRUE(readable());
+  EXPECT_EQ(channel_->Poll({&done, 1}), 1u);
+  EXPECT_TRUE(readable());
+  EXPECT_EQ(channel_->Poll({&done, 1}), 1u);
+  EXPECT_FALSE(readable());
 }
 
 TEST_F(PoolTest, ManyRequestsInFlightAllComeBackOnce) {

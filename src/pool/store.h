@@ -118,7 +118,10 @@ class Store {
   std::uint64_t next_generation_ KVPOOL_GUARDED_BY(mutex_) = 1;
   std::vector<catalog::Change> changes_ KVPOOL_GUARDED_BY(mutex_);
   Counts counts_ KVPOOL_GUARDED_BY(mutex_);
-  // Scratch of planning; kept so that puts do not allocate.
+  // Scratch of planning; kept so that requests do not allocate.
+  std::vector<std::span<layout::UnitRecord>> records_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<std::uint64_t> slots_needed_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<std::size_t> slots_given_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<layout::DeviceRate> rates_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<layout::DeviceIndex> dealt_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::vector<std::uint64_t>> offsets_ KVPOOL_GUARDED_BY(mutex_);
