@@ -183,7 +183,7 @@ std::size_t ChannelImpl::Poll(std::span<Request*> done) {
       resting_.push_back(&operation);
     }
   }
-  if (ready_next_ == ready_.size()) ClearEvent();
+  if (count != 0 && ready_next_ == ready_.size()) ClearEvent();
   return count;
 }
 
