@@ -75,11 +75,12 @@ std::string Axes(const ChartScale& scale, std::string& y_labels, std::string& x_
   std::string lines;
   for (const double tick : NiceTicks(scale.bytes_per_s / 1e9, 4)) {
     const double part = tick * 1e9 / scale.bytes_per_s;
+    if (part > 0.93) continue;  // the unit stands there
     lines += fmt::format("<line class=\"grid\" x1=\"0\" x2=\"{0}\" y1=\"{1:.1f}\" y2=\"{1:.1f}\"/>",
                          kWidth, kHeight * (1 - part));
     y_labels += fmt::format("<span style=\"bottom:{:.2f}%\">{:g}</span>", part * 100, tick);
   }
-  for (const double tick : NiceTicks(scale.seconds, 5)) {
+  for (const double tick : NiceTicks(scale.seconds, 8)) {
     x_labels +=
         fmt::format("<span style=\"left:{:.2f}%\">{:g}</span>", tick / scale.seconds * 100, tick);
   }

@@ -65,6 +65,12 @@ class Contender {
   virtual void DropCaches() = 0;
   // Brings the leading `blocks` back into `into`.
   virtual Result<Sample> Retrieve(std::uint64_t blocks, std::span<std::byte> into) = 0;
+  // Brings them back once more to see in what step the layers arrive: looking costs CPU time, so
+  // it is kept out of Retrieve. LayerClock::WorstRatio; absent where layers are not told.
+  virtual Result<std::optional<double>> LayerRatio(std::uint64_t /*blocks*/,
+                                                   std::span<std::byte> /*into*/) {
+    return std::nullopt;
+  }
   // False: it keeps its bytes to itself, and there is nothing to compare (fio).
   virtual bool delivers() const { return true; }
 

@@ -12,8 +12,10 @@
 #include <thread>
 #include <vector>
 
+#include "base/checksum.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "bench/compare/accounting.h"
 #include "bench/compare/bench.h"
 #include "bench/compare/content.h"
 #include "bench/compare/scratch.h"
@@ -136,6 +138,22 @@ double MeasureMemory(std::uint64_t bytes) {
     best = std::max(best, static_cast<double>(bytes) / seconds);
   }
   return best;
+}
+
+Sample MeasureChecksums(std::span<const std::byte> bytes, std::uint64_t unit_bytes) {
+  Sample sample{.bytes = bytes.size()};
+  std::uint64_t all = 0;
+  const double cpu_begin = ProcessCpuSeconds();
+  sample.seconds = SecondsOf([&] {
+    for (std::uint32_t unit = 0; !bytes.empty(); ++unit) {
+      const auto piece = bytes.first(std::min<std::uint64_t>(unit_bytes, bytes.size()));
+      all ^= UnitChecksum::Of(1, unit, piece);
+      bytes = bytes.subspan(piece.size());
+    }
+  });
+  sample.cpu_s = ProcessCpuSeconds() - cpu_begin;
+  [[maybe_unused]] volatile std::uint64_t kept = all;  // the work must not be optimised away
+  return sample;
 }
 
 Result<MachineSpeed> MeasureMachine(const std::filesystem::path& dir, std::uint64_t seed) {

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 
+#include "bench/compare/contender.h"
 #include "kvpool/result.h"
 
 namespace kvpool::bench {
@@ -21,5 +23,8 @@ Result<Speed> MeasureFolder(const std::filesystem::path& folder, std::uint64_t b
 // One thread copying `bytes` in 1 MiB pieces, the best of three; more than the caches hold when
 // `bytes` is. 0 when memory is short.
 double MeasureMemory(std::uint64_t bytes);
+
+// One thread checksumming `bytes` unit by unit, as a verifying pool does on every read.
+Sample MeasureChecksums(std::span<const std::byte> bytes, std::uint64_t unit_bytes);
 
 }  // namespace kvpool::bench

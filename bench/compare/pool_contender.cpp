@@ -18,6 +18,7 @@ namespace kvpool::bench {
 namespace {
 
 constexpr auto kDeadline = std::chrono::hours(1);
+constexpr std::chrono::nanoseconds kPatience = std::chrono::seconds(1);  // until woken
 
 // What each device will hold of the context, 0..1.
 std::vector<double> WantedShares(const Setting& setting, Placement placement) {
@@ -70,13 +71,16 @@ class PoolContender final : public Contender {
   Result<std::optional<Sample>> Store(const Content& content) override;
   void DropCaches() override;
   Result<Sample> Retrieve(std::uint64_t blocks, std::span<std::byte> into) override;
+  Result<std::optional<double>> LayerRatio(std::uint64_t blocks,
+                                           std::span<std::byte> into) override;
   std::vector<std::uint64_t> BytesRead() const override;
   std::string note() const override;
 
  private:
   Config MakeConfig() const;
+  Result<Sample> Get(std::uint64_t blocks, std::span<std::byte> into, LayerClock* layers);
   std::chrono::nanoseconds PollPeriod(std::uint64_t bytes) const;
-  // Submits, waits with a look at the layers in between, and fills in what was measured.
+  // Submits, waits and fills in what was measured; looks at the layers in between where asked.
   template <class AnyRequest>
   Result<Sample> Run(AnyRequest& request, std::uint64_t blocks, LayerClock* layers);
 
@@ -174,7 +178,7 @@ std::chrono::nanoseconds PoolContender::PollPeriod(std::uint64_t bytes) const {
 template <class AnyRequest>
 Result<Sample> PoolContender::Run(AnyRequest& request, std::uint64_t blocks, LayerClock* layers) {
   Sample sample{.bytes = blocks * setting_.block_bytes};
-  const auto period = PollPeriod(sample.bytes);
+  const auto period = layers == nullptr ? kPatience : PollPeriod(sample.bytes);
   const PoolInfo info = pool_->info();
   const ThreadsMeter lanes(info.lane_thread_ids);
   const double cpu_begin = ProcessCpuSeconds();
@@ -222,6 +226,19 @@ Result<std::optional<Sample>> PoolContender::Store(const Content& content) {
 }
 
 Result<Sample> PoolContender::Retrieve(std::uint64_t blocks, std::span<std::byte> into) {
+  return Get(blocks, into, nullptr);
+}
+
+Result<std::optional<double>> PoolContender::LayerRatio(std::uint64_t blocks,
+                                                        std::span<std::byte> into) {
+  LayerClock layers(setting_.layers);
+  auto sample = Get(blocks, into, &layers);
+  if (!sample) return tl::unexpected(sample.error());
+  return layers.WorstRatio(sample->seconds);
+}
+
+Result<Sample> PoolContender::Get(std::uint64_t blocks, std::span<std::byte> into,
+                                  LayerClock* layers) {
   std::vector<Segment> segments;
   for (std::uint64_t b = 0; b < blocks; ++b) {
     segments.push_back({into.data() + b * setting_.block_bytes, setting_.block_bytes});
@@ -230,8 +247,7 @@ Result<Sample> PoolContender::Retrieve(std::uint64_t blocks, std::span<std::byte
   get.space = space_;
   get.keys = std::span(keys_).first(blocks);
   get.into = segments;
-  LayerClock layers(setting_.layers);
-  auto sample = Run(get, blocks, &layers);
+  auto sample = Run(get, blocks, layers);
   if (!sample) return sample;
   std::uint64_t hits = 0;
   while (hits < blocks && get.result(hits) == Status::kOk) ++hits;
@@ -240,7 +256,6 @@ Result<Sample> PoolContender::Retrieve(std::uint64_t blocks, std::span<std::byte
     return Fail(Status::kCorrupt,
                 fmt::format("block {} did not come back: {}.", hits, ToString(get.result(hits))));
   }
-  sample->layer_ratio = layers.WorstRatio(sample->seconds);
   return sample;
 }
 

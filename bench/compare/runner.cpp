@@ -10,6 +10,7 @@
 #include "bench/compare/arithmetic.h"
 #include "bench/compare/bench.h"
 #include "bench/compare/contender.h"
+#include "bench/compare/measure.h"
 #include "bench/compare/plan.h"
 #include "bench/compare/recorder.h"
 #include "bench/compare/summary.h"
@@ -46,6 +47,7 @@ class Runner {
   double ExpectedSeconds(std::string_view method, std::uint64_t blocks) const;
   double ExpectedSecondsOfAll() const;
   std::vector<Row> MakeRows() const;
+  Row ChecksumRow() const;
 
   const BenchOptions& options_;
   Plan plan_;
@@ -114,6 +116,9 @@ Result<Sample> Runner::Delivered(Contender& contender, std::size_t method, const
 Result<void> Runner::Retrieve(Contender& contender, std::size_t method, std::size_t case_index) {
   auto sample = Delivered(contender, method, plan_.cases[case_index], nullptr);
   if (!sample) return tl::unexpected(sample.error());
+  auto ratio = contender.LayerRatio(plan_.cases[case_index].blocks, content_->buffer());
+  if (!ratio) return Named(options_.methods[method], ratio.error());
+  sample->layer_ratio = *ratio;
   retrievals_[case_index][method].push_back(*sample);
   return {};
 }
@@ -177,7 +182,25 @@ std::vector<Row> Runner::MakeRows() const {
     row.note = notes_[method];
     rows.push_back(row);
   }
+  if (options_.verify && std::count(options_.methods.begin(), options_.methods.end(), "fio") != 0) {
+    rows.push_back(ChecksumRow());
+  }
   return rows;
+}
+
+// Beside fio, which checks nothing: what the checks alone cost.
+Row Runner::ChecksumRow() const {
+  std::vector<Sample> samples;
+  for (std::uint32_t repeat = 0; repeat < options_.repeat; ++repeat) {
+    samples.push_back(MeasureChecksums(content_->buffer(), setting_.unit_bytes));
+  }
+  Row row = Summarise(samples, SumBytesPerS(setting_));
+  row.bench = options_.bench_name;
+  row.case_name = "checksums alone";
+  row.method = "xxh3";
+  row.fraction_of_devices.reset();
+  row.note = "one thread, bytes in memory";
+  return row;
 }
 
 Result<BenchResult> Runner::Run() {
