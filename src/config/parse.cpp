@@ -7,6 +7,7 @@
 #include <exception>
 #include <fstream>
 #include <iterator>
+#include <tuple>
 
 #include "base/limits.h"
 #include "config/reader.h"
@@ -127,8 +128,9 @@ void AddChecks(const Config& config, Report& report) {
     problem.line = report.LineOf(problem.key);
     report.problems.push_back(std::move(problem));
   }
-  std::stable_sort(report.problems.begin(), report.problems.end(),
-                   [](const Problem& a, const Problem& b) { return a.line < b.line; });
+  std::sort(report.problems.begin(), report.problems.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.line, a.key, a.sentence) < std::tie(b.line, b.key, b.sentence);
+  });
 }
 
 std::string At(const Problem& problem) {
