@@ -155,13 +155,7 @@ Result<Config> ReadToml(std::string_view toml, const std::filesystem::path& rela
   if (toml.size() > kMaxFileBytes) {
     return Refuse(label, {{"", "longer than 1 MiB: this is no pool file", 0}});
   }
-  const toml::parse_result parsed = toml::parse(toml);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
-    return Refuse(label, {{"", fmt::format("not TOML: {}", error.description()),
-                           static_cast<int>(error.source().begin.line)}});
-  }
-  const toml::table& root = parsed.table();
+  const toml::table root = toml::parse(toml);
   const auto version = root["pool"]["version"].value_exact<std::int64_t>();
   if (version && *version != Config::kVersion) {
     return Refuse(label, {{"",
@@ -178,11 +172,14 @@ Result<Config> ReadToml(std::string_view toml, const std::filesystem::path& rela
   return config;
 }
 
-// toml++ is built not to throw, but memory may still run out in it or in us.
+// Nothing thrown leaves this room.
 Result<Config> ReadTomlNoThrow(std::string_view toml, const std::filesystem::path& relative_to,
                                const std::string& label) {
   try {
     return ReadToml(toml, relative_to, label);
+  } catch (const toml::parse_error& error) {
+    return Refuse(label, {{"", fmt::format("not TOML: {}", error.description()),
+                           static_cast<int>(error.source().begin.line)}});
   } catch (const std::exception& error) {
     return Fail(Status::kInvalid,
                 fmt::format("{}: cannot be read ({}): simplify it", label, error.what()));
