@@ -173,8 +173,9 @@ void AddFacts(const BenchOptions& options, Plan& plan) {
                                          : std::string("none: placing freely"));
   facts.emplace_back("Checksums", setting.verify ? "on (pool, equal)" : "off");
   facts.emplace_back("Stripe unit", FormatBytes(setting.unit_bytes));
-  facts.emplace_back("Repeats",
-                     fmt::format("{}, methods interleaved, medians shown", options.repeat));
+  facts.emplace_back(
+      "Repeats",
+      fmt::format("{}, methods in turn, another first each time; medians shown", options.repeat));
 }
 
 }  // namespace

@@ -214,9 +214,10 @@ Result<BenchResult> Runner::Run() {
   notes_.resize(options_.methods.size());
   expected_all_s_ = ExpectedSecondsOfAll();
   for (std::uint32_t repeat = 0; repeat < options_.repeat; ++repeat) {
-    for (std::size_t method = 0; method < options_.methods.size(); ++method) {
+    for (std::size_t turn = 0; turn < options_.methods.size(); ++turn) {
       if (setting_.stopped()) return Fail(Status::kCancelled, "stopped; nothing is left behind.");
-      auto done = RunMethod(repeat, method);
+      // Each repeat begins with another method, so that coming first favours none.
+      auto done = RunMethod(repeat, (turn + repeat) % options_.methods.size());
       if (!done) return tl::unexpected(done.error());
     }
   }
