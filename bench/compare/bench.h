@@ -99,19 +99,19 @@ struct Row {
   std::string case_name;  // "prefix=25%", "store"
   std::string method;
   std::uint64_t bytes = 0;
-  std::optional<double> seconds;
-  std::optional<double> bytes_per_s;
-  std::optional<double> bytes_per_s_min;
-  std::optional<double> bytes_per_s_max;
-  std::optional<double> fraction_of_devices;  // of the summed bandwidth of all devices
-  std::optional<double> cpu_s_per_gib;        // all threads of the process, kernel time included
-  std::optional<double> blocked_s;            // see docs/benchmarks.md
-  std::optional<double> spin_s;
-  std::optional<double> prefix_hit_ratio;
-  std::optional<double> layer_ratio;           // worst; 1: layers arrive exactly in step
-  std::optional<double> expected_bytes_per_s;  // what arithmetic says of these devices
-  std::string note;                            // what the page cache did; empty: nothing to say
-  std::vector<std::pair<std::string, double>> more;  // further columns of other benches
+  std::optional<double> seconds = {};
+  std::optional<double> bytes_per_s = {};
+  std::optional<double> bytes_per_s_min = {};
+  std::optional<double> bytes_per_s_max = {};
+  std::optional<double> fraction_of_devices = {};  // of the summed bandwidth of all devices
+  std::optional<double> cpu_s_per_gib = {};  // all threads of the process, kernel time included
+  std::optional<double> blocked_s = {};      // see docs/benchmarks.md
+  std::optional<double> spin_s = {};
+  std::optional<double> prefix_hit_ratio = {};
+  std::optional<double> layer_ratio = {};           // worst; 1: layers arrive exactly in step
+  std::optional<double> expected_bytes_per_s = {};  // what arithmetic says of these devices
+  std::string note = {};  // what the page cache did; empty: nothing to say
+  std::vector<std::pair<std::string, double>> more = {};  // further columns of other benches
 };
 
 // What one device did during one retrieval.

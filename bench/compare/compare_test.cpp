@@ -101,7 +101,8 @@ TEST(Options, EveryProblemIsTold) {
   options.methods = {"fio"};
   options.unit_bytes = 5;
   EXPECT_EQ(Validate(options).size(), 4u);  // no devices, repeat, fio, unit
-  BenchOptions small{.devices = *ParseDevices("file:100")};
+  BenchOptions small;
+  small.devices = *ParseDevices("file:100");
   small.dir = "/";
   small.context_bytes = kMiB;
   ASSERT_EQ(Validate(small).size(), 1u);
@@ -262,7 +263,11 @@ TEST_F(CompareTest, LeftoversOfAKilledRunGoAndThoseOfALivingOneStay) {
 }
 
 TEST_F(CompareTest, JsonIsAHeaderAndFlatRows) {
-  Row row{.bench = "compare", .case_name = "prefix=5%", .method = "pool", .bytes = 7};
+  Row row;
+  row.bench = "compare";
+  row.case_name = "prefix=5%";
+  row.method = "pool";
+  row.bytes = 7;
   row.seconds = 0.5;
   row.more = {{"latency_us_p99", 12}};
   ASSERT_TRUE(WriteJson(dir_ / "out.json", MakeHeader("settings"), std::span(&row, 1)));
@@ -288,7 +293,10 @@ TEST(Header, EqualSettingsHashAlike) {
 }
 
 Timeline TwoDevices() {
-  Timeline timeline{.method = "pool <&>", .bytes = 300, .seconds = 1};
+  Timeline timeline;
+  timeline.method = "pool <&>";
+  timeline.bytes = 300;
+  timeline.seconds = 1;
   timeline.at_s = {0, 0.5, 1};
   timeline.devices = {{"memory 1", 200, {0, 100, 200}}, {"file 1", 100, {0, 100, 100}}};
   return timeline;

@@ -47,10 +47,10 @@ struct Setting {
 struct Sample {
   double seconds = 0;
   double cpu_s = 0;
-  std::optional<double> blocked_s;
-  std::optional<double> spin_s;
-  std::optional<double> layer_ratio;
-  std::optional<double> hit_ratio;
+  std::optional<double> blocked_s = {};
+  std::optional<double> spin_s = {};
+  std::optional<double> layer_ratio = {};
+  std::optional<double> hit_ratio = {};
   std::uint64_t bytes = 0;  // moved; what cpu_s is for
 };
 

@@ -17,8 +17,6 @@
 #include "bench/compare/fio.h"
 #include "bench/compare/scratch.h"
 
-extern char** environ;
-
 namespace kvpool::bench {
 namespace {
 
