@@ -153,7 +153,7 @@ struct MachineSpeed {
 Result<MachineSpeed> MeasureMachine(const std::filesystem::path& dir, std::uint64_t seed = 1);
 
 // One memory device a node and three files of unequal speed that together stay well below what was
-// measured; context and blocks scaled to `memory_bytes` and to about a minute. Facts say so.
+// measured; context and blocks scaled to `memory_bytes` and to about a minute in all. Facts say so.
 BenchOptions DemoOptions(const std::filesystem::path& dir, const MachineSpeed& speed,
                          std::uint64_t memory_bytes);
 

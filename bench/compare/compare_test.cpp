@@ -109,6 +109,23 @@ TEST(Options, EveryProblemIsTold) {
   EXPECT_THAT(Validate(small).front(), HasSubstr("fewer tokens"));
 }
 
+TEST(Demo, StaysBelowWhatTheMachineGivesAndWithinItsMemory) {
+  for (const double folder : {100e6, 2000e6, 20000e6}) {
+    const MachineSpeed speed{.memory_bytes_per_s = 8e9, .folder_bytes_per_s = folder};
+    const BenchOptions options = DemoOptions("/", speed, 4 * kGiB);
+    EXPECT_TRUE(Validate(options).empty());
+    double files = 0;
+    double memory = 0;
+    for (const BenchDevice& device : options.devices) {
+      (device.kind == DeviceKind::kFile ? files : memory) += device.bytes_per_s;
+    }
+    EXPECT_LE(files, 0.6 * folder);
+    EXPECT_LE(memory, 0.7 * speed.memory_bytes_per_s);
+    EXPECT_LE(options.context_bytes, kGiB);
+    EXPECT_GE(options.context_bytes / options.geometry.block_bytes(), 16u);
+  }
+}
+
 TEST(Content, EveryBlockIsItsOwnAndAChangedByteIsFound) {
   std::vector<std::byte> buffer(4 * 8192);
   Content content(7, buffer, 8192);

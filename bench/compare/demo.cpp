@@ -14,22 +14,21 @@ namespace {
 
 // Emulated devices must be slower than what carries them, with room for a noisy neighbour.
 constexpr double kOfFolder = 0.5;
-constexpr double kOfMemory = 0.4;
+constexpr double kOfMemory = 0.3;
 // Files of 4 : 2 : 1, and memory of 15: the unequal pool of the benchmarks page.
 constexpr double kFileParts[] = {4, 2, 1};
 constexpr double kMemoryParts = 15;
-constexpr double kTargetSeconds = 45;
+constexpr double kTargetSeconds =
+    30;  // of retrieving and storing; making and checking bytes takes as long again
 constexpr std::uint64_t kLeastContext = 64 * kMiB;
 constexpr std::uint64_t kMostContext = 8 * kGiB;
 
-double RoundTo10MB(double bytes_per_s) {
-  return std::max(10e6, std::floor(bytes_per_s / 10e6) * 10e6);
-}
+double WholeMB(double bytes_per_s) { return std::max(1e6, std::floor(bytes_per_s / 1e6) * 1e6); }
 
 std::vector<BenchDevice> DemoDevices(const MachineSpeed& speed, std::size_t nodes) {
   double parts = 0;
   for (const double part : kFileParts) parts += part;
-  const double unit = kOfFolder * speed.folder_bytes_per_s / parts;
+  const double unit = WholeMB(kOfFolder * speed.folder_bytes_per_s / parts);
   // Several nodes are copied from by several threads, yet the processor is one.
   const double memory_total =
       std::min<double>(2, static_cast<double>(nodes)) * kOfMemory * speed.memory_bytes_per_s;
@@ -39,11 +38,11 @@ std::vector<BenchDevice> DemoDevices(const MachineSpeed& speed, std::size_t node
   const auto known = mem::MemoryNodes();
   for (std::size_t n = 0; n < nodes; ++n) {
     devices.push_back({.kind = DeviceKind::kMemory,
-                       .bytes_per_s = RoundTo10MB(memory_each),
+                       .bytes_per_s = WholeMB(memory_each),
                        .numa_node = nodes > 1 ? known[n].node : -1});
   }
   for (const double part : kFileParts) {
-    devices.push_back({.kind = DeviceKind::kFile, .bytes_per_s = RoundTo10MB(part * unit)});
+    devices.push_back({.kind = DeviceKind::kFile, .bytes_per_s = part * unit});
   }
   return devices;
 }
@@ -84,13 +83,14 @@ BenchOptions DemoOptions(const std::filesystem::path& dir, const MachineSpeed& s
   const std::uint64_t by_memory = memory_bytes / 4;
   const std::uint64_t context =
       std::clamp(std::min(by_time, by_memory), kLeastContext, kMostContext);
-  // Blocks of 256 tokens in a context long enough for 32 of them; of fewer in a shorter one.
-  while (options.geometry.block_tokens > 16 && context / options.geometry.block_bytes() < 32) {
+  // Blocks of 256 tokens in a context long enough for 64 of them; of fewer in a shorter one.
+  while (options.geometry.block_tokens > 16 && context / options.geometry.block_bytes() < 64) {
     options.geometry.block_tokens /= 2;
   }
   options.context_bytes = context / options.geometry.block_bytes() * options.geometry.block_bytes();
-  options.geometry.name = fmt::format("LLaMA-3.1-8B, the context scaled to this machine: {} tokens",
-                                      options.context_bytes / options.geometry.bytes_per_token);
+  options.geometry.name =
+      fmt::format("LLaMA-3.1-8B (a context of {} tokens, scaled to this machine)",
+                  options.context_bytes / options.geometry.bytes_per_token);
   return options;
 }
 
