@@ -1,19 +1,15 @@
 #include "catalog/catalog.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <set>
 #include <string_view>
 
 #include "base/check.h"
 #include "base/limits.h"
 #include "catalog/sqlite.h"
+#include "catalog/unfinished.h"
 #include "catalog/units_blob.h"
 
 namespace kvpool::catalog {
@@ -124,8 +120,8 @@ class SqliteCatalog final : public Catalog {
       if (const auto added = add_space_.Run(); !added) return tl::unexpected(added.error());
     }
     return Fail(Status::kCorrupt,
-                "a space that was just recorded is not there: remove the catalog "
-                "and create the pool anew");
+                "a space that was just recorded is not there: remove the catalog and the files of "
+                "the pool's devices, then create the pool anew; what was stored goes with them");
   }
 
   Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() override {
@@ -203,13 +199,6 @@ class SqliteCatalog final : public Catalog {
   std::vector<std::byte> blob_;
 };
 
-tl::unexpected<Error> CannotMake(const std::filesystem::path& path, int code) {
-  return Fail(Status::kInvalid,
-              fmt::format("{}: the catalog cannot be made here ({}): check its folder",
-                          path.string(), std::strerror(code)),
-              code);
-}
-
 Result<void> WriteNew(const std::filesystem::path& path, std::uint64_t pool_id) {
   auto database = Database::Open(path, true);
   if (!database) return tl::unexpected(database.error());
@@ -222,29 +211,6 @@ Result<void> WriteNew(const std::filesystem::path& path, std::uint64_t pool_id) 
   return database->Execute("COMMIT");
 }
 
-// Gives the finished file its name, unless something has that name by now.
-Result<void> Publish(const std::filesystem::path& made, const std::filesystem::path& path) {
-  int failed = renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE);
-  if (failed != 0 && (errno == EINVAL || errno == ENOSYS)) {
-    failed = std::rename(made.c_str(), path.c_str());
-  }
-  if (failed != 0) return CannotMake(path, errno);
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return CannotMake(path, errno);
-  const int code = fsync(fd) == 0 ? 0 : errno;
-  close(fd);
-  if (code != 0) return CannotMake(path, code);
-  return {};
-}
-
-void RemoveQuietly(const std::filesystem::path& path) {
-  std::error_code ignored;
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    std::filesystem::remove(path.string() + suffix, ignored);
-  }
-}
-
 Result<void> CheckIdentity(Database& database, const std::string& path, std::uint64_t pool_id) {
   const auto application = database.Number("PRAGMA application_id");
   if (!application) return tl::unexpected(application.error());
@@ -255,11 +221,13 @@ Result<void> CheckIdentity(Database& database, const std::string& path, std::uin
   const auto version = database.Number("PRAGMA user_version");
   if (!version) return tl::unexpected(version.error());
   if (*version != kVersion) {
-    return Fail(Status::kInvalid,
-                fmt::format("{}: written for version {} of the catalog and this kvpool reads "
-                            "version {}: use the kvpool that wrote it, or remove it and create "
-                            "the pool anew",
-                            path, *version, kVersion));
+    return Fail(
+        Status::kInvalid,
+        fmt::format("{}: written for version {} of the catalog and this kvpool reads "
+                    "version {}: use the kvpool that wrote it, or remove it and the files of "
+                    "the pool's devices and create the pool anew; what was stored goes "
+                    "with them",
+                    path, *version, kVersion));
   }
   const auto owner = database.Number("SELECT pool_id FROM pool");
   if (!owner) return tl::unexpected(owner.error());
@@ -275,19 +243,13 @@ Result<void> CheckIdentity(Database& database, const std::string& path, std::uin
 }  // namespace
 
 Result<void> Catalog::Create(const std::filesystem::path& path, std::uint64_t pool_id) {
-  std::error_code error;
-  if (std::filesystem::exists(path, error)) {
-    return Fail(Status::kInvalid,
-                fmt::format("{}: a file is there already: remove it or name another catalog",
-                            path.string()),
-                EEXIST);
-  }
-  const std::filesystem::path unfinished = path.string() + ".new";
-  RemoveQuietly(unfinished);  // what a crash left
-  Result<void> made = WriteNew(unfinished, pool_id);
-  if (made) made = Publish(unfinished, path);
-  if (!made) RemoveQuietly(unfinished);
-  return made;
+  if (auto vacant = CheckVacant(path); !vacant) return vacant;
+  Unfinished unfinished(path);
+  if (auto made = unfinished.Make(); !made) return made;
+  if (auto written = WriteNew(unfinished.path(), pool_id); !written) return written;
+  if (auto published = unfinished.Publish(); !published) return published;
+  unfinished.Keep();
+  return {};
 }
 
 Result<std::unique_ptr<Catalog>> Catalog::Open(const std::filesystem::path& path,

@@ -37,8 +37,9 @@ struct Change {
 // Threads: one.
 class Catalog {
  public:
-  // Makes a new one, whole or not at all; kInvalid where a file is there already or its folder
-  // cannot be written.
+  // Makes a new one, whole or not at all; nothing is left behind where it fails, and no file of
+  // another is touched. kExists: a file is there already, or one that would belong to the new one
+  // (`path`-wal, -shm, -journal). kInvalid: its folder cannot be written.
   static Result<void> Create(const std::filesystem::path& path, std::uint64_t pool_id);
   // kNotFound: no file. kInvalid: not a catalog, another pool's, or of another version.
   // kBusy: another process has it open.

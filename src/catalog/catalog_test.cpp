@@ -5,6 +5,7 @@
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <fstream>
@@ -131,14 +132,42 @@ TEST(Catalog, SkipsAndCountsRowsThatDoNotDecode) {
   EXPECT_EQ(skipped, 8u);
 }
 
+// Runs `what` in a process of its own, which it may cripple.
+template <class What>
+bool HoldsInAChild(What what) {
+  const pid_t child = fork();
+  if (child == 0) _exit(what() ? 0 : 1);
+  int status = -1;
+  return waitpid(child, &status, 0) == child && status == 0;
+}
+
+// The names and lengths of what is in a folder.
+std::map<std::string, std::uintmax_t> FilesIn(const TestFolder& folder) {
+  std::map<std::string, std::uintmax_t> files;
+  for (const auto& file : std::filesystem::directory_iterator(folder.path())) {
+    files[file.path().filename()] = file.is_regular_file() ? file.file_size() : 0;
+  }
+  return files;
+}
+
 TEST(Catalog, CreateLeavesAFileThatIsThereAlone) {
+  for (const char* name : {"catalog", "catalog-wal", "catalog-shm", "catalog-journal"}) {
+    TestFolder folder;
+    std::ofstream(folder / name) << "precious";
+    const auto made = Catalog::Create(folder / "catalog", kPoolId);
+    ASSERT_FALSE(made) << name;
+    EXPECT_EQ(made.error().status, Status::kExists);
+    EXPECT_THAT(made.error().message, HasSubstr("there already"));
+    EXPECT_THAT(made.error().message, HasSubstr(name));
+    EXPECT_EQ(FilesIn(folder), (std::map<std::string, std::uintmax_t>{{name, 8}}));
+  }
+}
+
+TEST(Catalog, CreateDoesNotFollowALinkToNothing) {
   TestFolder folder;
-  std::ofstream(folder / "catalog") << "precious";
-  const auto made = Catalog::Create(folder / "catalog", kPoolId);
-  ASSERT_FALSE(made);
-  EXPECT_EQ(made.error().status, Status::kInvalid);
-  EXPECT_THAT(made.error().message, HasSubstr("a file is there already"));
-  EXPECT_EQ(std::filesystem::file_size(folder / "catalog"), 8u);
+  std::filesystem::create_symlink(folder / "elsewhere", folder / "catalog");
+  EXPECT_EQ(Catalog::Create(folder / "catalog", kPoolId).error().status, Status::kExists);
+  EXPECT_EQ(FilesIn(folder).size(), 1u);
 }
 
 TEST(Catalog, CreateLeavesNothingBehindWhereItFails) {
@@ -150,15 +179,57 @@ TEST(Catalog, CreateLeavesNothingBehindWhereItFails) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(Catalog, CreateIsOneFileAndReplacesWhatACrashLeft) {
+// A folder that cannot be read cannot be made durable, which shows after the catalog has its name.
+TEST(Catalog, CreateLeavesNothingBehindWhereItFailsLate) {
   TestFolder folder;
-  std::ofstream(folder / "catalog.new") << "half a catalog";
+  std::filesystem::permissions(folder.path(), std::filesystem::perms(0333));
+  EXPECT_TRUE(HoldsInAChild([&] {
+    if (geteuid() == 0 && (setegid(65534) != 0 || seteuid(65534) != 0)) return false;
+    const auto made = Catalog::Create(folder / "catalog", kPoolId);
+    return !made && made.error().message.find("permissions") != std::string::npos;
+  }));
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::owner_all);
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(Catalog, CreateIsOneFileAndTouchesNoOther) {
+  TestFolder folder;
+  std::ofstream(folder / "catalog.new") << "precious";
+  std::ofstream(folder / "catalog.new-wal") << "precious, too";
   ASSERT_TRUE(Catalog::Create(folder / "catalog", kPoolId));
-  std::size_t files = 0;
-  for ([[maybe_unused]] const auto& file : std::filesystem::directory_iterator(folder.path())) {
-    ++files;
-  }
-  EXPECT_EQ(files, 1u);
+  auto files = FilesIn(folder);
+  EXPECT_EQ(files.erase("catalog"), 1u);
+  EXPECT_EQ(files,
+            (std::map<std::string, std::uintmax_t>{{"catalog.new", 8}, {"catalog.new-wal", 13}}));
+}
+
+TEST(Catalog, TooFewDescriptorsAreNamed) {
+  TestFolder folder;
+  MustMake(folder / "catalog");
+  EXPECT_TRUE(HoldsInAChild([&] {
+    const rlimit none{3, 3};
+    if (setrlimit(RLIMIT_NOFILE, &none) != 0) return false;
+    const auto opened = Catalog::Open(folder / "catalog", kPoolId);
+    const auto made = Catalog::Create(folder / "another", kPoolId);
+    return !opened && opened.error().message.find("ulimit -n") != std::string::npos && !made &&
+           made.error().message.find("ulimit -n") != std::string::npos;
+  }));
+  EXPECT_EQ(FilesIn(folder).size(), 1u);
+}
+
+TEST(Catalog, MissingPermissionsAreNamed) {
+  TestFolder folder;
+  MustMake(folder / "catalog");
+  std::filesystem::permissions(folder / "catalog", std::filesystem::perms::none);
+  const auto refused = [&] {
+    if (geteuid() == 0 && (setegid(65534) != 0 || seteuid(65534) != 0)) return false;
+    const auto opened = Catalog::Open(folder / "catalog", kPoolId);
+    return !opened && opened.error().status == Status::kInvalid &&
+           opened.error().message.find("permissions") != std::string::npos;
+  };
+  EXPECT_TRUE(HoldsInAChild(refused)) << "of the folder";
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::all);
+  EXPECT_TRUE(HoldsInAChild(refused)) << "of the file";
 }
 
 TEST(Catalog, OpenSaysWhatIsWrongAndWhatToDo) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -27,23 +28,44 @@ tl::unexpected<Error> Failure(sqlite3* database, const std::string& path) {
     case SQLITE_NOTADB:
       return fail(Status::kInvalid, "this is not a catalog", "name another file");
     case SQLITE_CORRUPT:
-      return fail(Status::kCorrupt, "the catalog is damaged",
-                  "remove it and create the pool anew; the blocks it recorded are lost");
+      return fail(
+          Status::kCorrupt, "the catalog is damaged",
+          "remove it and the files of the pool's devices, then create the pool anew; what was "
+          "stored goes with them");
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
     case SQLITE_PERM:
-      return fail(Status::kInvalid, "the catalog cannot be written",
-                  "check that its folder is there and writable");
+      if (system_errno == EMFILE || system_errno == ENFILE) {
+        return fail(Status::kNoSpace, "the catalog cannot be opened", AdviceFor(system_errno));
+      }
+      return fail(
+          Status::kInvalid, "the catalog cannot be written",
+          AdviceFor(system_errno == 0 && access(path.c_str(), W_OK) != 0 ? errno : system_errno));
     case SQLITE_ERROR:
     case SQLITE_SCHEMA:
-      return fail(Status::kCorrupt, "the catalog lacks a table that it should have",
-                  "remove it and create the pool anew; the blocks it recorded are lost");
+      return fail(
+          Status::kCorrupt, "the catalog lacks a table that it should have",
+          "remove it and the files of the pool's devices, then create the pool anew; what was "
+          "stored goes with them");
     default:
       return fail(Status::kIoError, "the catalog cannot be read or written", "check its disk");
   }
 }
 
 }  // namespace
+
+const char* AdviceFor(int system_errno) {
+  switch (system_errno) {
+    case EMFILE:
+    case ENFILE:
+      return "raise the limit on open files (ulimit -n)";
+    case EACCES:
+    case EPERM:
+      return "check its permissions: this user must be able to write the file and its folder";
+    default:
+      return "check that its folder is there and writable";
+  }
+}
 
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
@@ -109,8 +131,7 @@ std::string Statement::Text(int column) const {
 void Database::Close::operator()(sqlite3* database) const { sqlite3_close(database); }
 
 Result<Database> Database::Open(const std::filesystem::path& path, bool create) {
-  std::error_code ignored;
-  if (!create && !std::filesystem::exists(path, ignored)) {
+  if (!create && access(path.c_str(), F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
     return Fail(
         Status::kNotFound,
         fmt::format("{}: there is no catalog: make the pool with `kvpool create`", path.string()),

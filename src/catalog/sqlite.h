@@ -16,6 +16,9 @@ struct sqlite3_stmt;
 
 namespace kvpool::catalog {
 
+// What to do about an errno of a file that cannot be opened or made.
+const char* AdviceFor(int system_errno);
+
 // A prepared statement. Bind 1..n, Step until it says no row, Reset. Bound bytes are not copied
 // and must stay until Reset. Threads: one. Its Database outlives it.
 class Statement {
