@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <optional>
 #include <set>
 #include <string_view>
 
@@ -30,7 +32,7 @@ constexpr const char* kSettings =
 
 constexpr const char* kSchema =
     "BEGIN;"
-    "CREATE TABLE pool (pool_id INTEGER NOT NULL);"
+    "CREATE TABLE pool (pool_id INTEGER NOT NULL, highest_generation INTEGER NOT NULL);"
     "CREATE TABLE spaces (id INTEGER PRIMARY KEY AUTOINCREMENT, model BLOB NOT NULL,"
     " dtype BLOB NOT NULL, layout BLOB NOT NULL, layer_group BLOB NOT NULL, rank BLOB NOT NULL,"
     " engine BLOB NOT NULL, tenant_salt BLOB NOT NULL, layers INTEGER NOT NULL,"
@@ -41,6 +43,9 @@ constexpr const char* kSchema =
     "PRAGMA application_id = 1802924140;"
     "PRAGMA user_version = 1;";
 static_assert(kApplicationId == 1802924140 && kVersion == 1);
+
+// Far more than one opening of a pool can use up, so that the next one cannot wrap around.
+constexpr std::uint64_t kGenerationsLeft = std::uint64_t{1} << 48;
 
 constexpr std::array kSpaceText{&SpaceSpec::model,       &SpaceSpec::dtype, &SpaceSpec::layout,
                                 &SpaceSpec::layer_group, &SpaceSpec::rank,  &SpaceSpec::engine,
@@ -54,12 +59,18 @@ void BindSpec(const SpaceSpec& spec, Statement& statement) {
 }
 
 // Columns as in kSpaceText, after the id in column 0.
-SpaceSpec ReadSpec(const Statement& row) {
-  SpaceSpec spec;
-  int column = 1;
-  for (const auto field : kSpaceText) spec.*field = row.Text(column++);
+bool ReadSpace(const Statement& row, std::uint32_t& id, SpaceSpec& spec) {
+  if (!row.IsInteger(0) || !row.IsInteger(kSpaceLayers)) return false;
+  if (row.Integer(0) < 1 || row.Integer(0) > kMaxSpaceId) return false;
+  if (row.Integer(kSpaceLayers) < 1 || row.Integer(kSpaceLayers) > kMaxLayers) return false;
+  id = static_cast<std::uint32_t>(row.Integer(0));
   spec.layers = static_cast<std::uint32_t>(row.Integer(kSpaceLayers));
-  return spec;
+  int column = 1;
+  for (const auto field : kSpaceText) {
+    if (!row.IsBlob(column)) return false;
+    spec.*field = row.Text(column++);
+  }
+  return true;
 }
 
 // Columns: generation, space, key, block_bytes, ordinal, parent, units.
@@ -83,11 +94,18 @@ bool ReadBlock(const Statement& row, BlockRow& block) {
          block.block_bytes <= block.units.size() * std::uint64_t{kMaxUnitBytes};
 }
 
+tl::unexpected<Error> Damaged(const char* how) {
+  return Fail(Status::kCorrupt,
+              fmt::format("{}: remove the catalog and the files of the pool's devices, then create "
+                          "the pool anew; what was stored goes with them",
+                          how));
+}
+
 class SqliteCatalog final : public Catalog {
  public:
   static Result<std::unique_ptr<Catalog>> Make(Database database) {
     auto catalog = std::unique_ptr<SqliteCatalog>(new SqliteCatalog(std::move(database)));
-    const std::array<std::pair<Statement*, const char*>, 7> statements{{
+    const std::array<std::pair<Statement*, const char*>, 8> statements{{
         {&catalog->begin_, "BEGIN IMMEDIATE"},
         {&catalog->commit_, "COMMIT"},
         {&catalog->add_, "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?)"},
@@ -99,29 +117,37 @@ class SqliteCatalog final : public Catalog {
          "INSERT INTO spaces (model, dtype, layout, layer_group, rank, engine, tenant_salt, layers)"
          " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
         {&catalog->spaces_, "SELECT * FROM spaces"},
+        {&catalog->raise_, "UPDATE pool SET highest_generation = ?"},
     }};
     for (const auto& [statement, sql] : statements) {
       auto prepared = catalog->database_.Prepare(sql);
       if (!prepared) return tl::unexpected(prepared.error());
       *statement = std::move(*prepared);
     }
+    auto highest = ReadHighest(catalog->database_);
+    if (!highest) return tl::unexpected(highest.error());
+    catalog->highest_ = *highest;
     return catalog;
   }
 
   Result<std::uint32_t> SpaceId(const SpaceSpec& spec) override {
+    if (spec.layers < 1 || spec.layers > kMaxLayers) {
+      return Fail(Status::kInvalid, fmt::format("a space of {} layers cannot be recorded: give 1 "
+                                                "to {}",
+                                                spec.layers, kMaxLayers));
+    }
     for (int attempt = 0; attempt < 2; ++attempt) {
       BindSpec(spec, find_space_);
       const auto found = find_space_.Step();
       const auto id = found && *found ? find_space_.Integer(0) : 0;
       find_space_.Reset();
       if (!found) return tl::unexpected(found.error());
-      if (*found) return static_cast<std::uint32_t>(id);
+      if (*found && id >= 1 && id <= kMaxSpaceId) return static_cast<std::uint32_t>(id);
+      if (*found) return Damaged("a space has an id that the catalog never gives out");
       BindSpec(spec, add_space_);
       if (const auto added = add_space_.Run(); !added) return tl::unexpected(added.error());
     }
-    return Fail(Status::kCorrupt,
-                "a space that was just recorded is not there: remove the catalog and the files of "
-                "the pool's devices, then create the pool anew; what was stored goes with them");
+    return Damaged("a space that was just recorded is not there");
   }
 
   Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() override {
@@ -133,8 +159,14 @@ class SqliteCatalog final : public Catalog {
         if (!row) return tl::unexpected(row.error());
         return spaces;
       }
-      spaces.emplace_back(static_cast<std::uint32_t>(spaces_.Integer(0)), ReadSpec(spaces_));
+      std::pair<std::uint32_t, SpaceSpec> space;
+      if (ReadSpace(spaces_, space.first, space.second)) spaces.push_back(std::move(space));
     }
+  }
+
+  Result<std::uint64_t> HighestGeneration() override {
+    if (highest_ <= ~std::uint64_t{0} - kGenerationsLeft) return highest_;
+    return Damaged("the catalog names a generation that no pool reaches");
   }
 
   Result<std::uint64_t> Load(const std::function<void(BlockRow&&)>& visit) override {
@@ -142,35 +174,75 @@ class SqliteCatalog final : public Catalog {
     if (!spaces) return tl::unexpected(spaces.error());
     std::set<std::uint32_t> known;
     for (const auto& [id, spec] : *spaces) known.insert(id);
-    auto blocks = database_.Prepare(
-        "SELECT generation, space, key, block_bytes, ordinal, parent, units FROM blocks");
-    if (!blocks) return tl::unexpected(blocks.error());
     std::uint64_t skipped = 0;
-    while (true) {
-      const auto row = blocks->Step();
-      if (!row) return tl::unexpected(row.error());
-      if (!*row) return skipped;
-      BlockRow block;
-      if (ReadBlock(*blocks, block) && known.contains(block.space)) {
-        visit(std::move(block));
-      } else {
-        ++skipped;
+    // Stored as signed, the upper half of the generations is negative.
+    for (const char* half : {"< 0", ">= 0"}) {
+      auto blocks = database_.Prepare(
+          fmt::format("SELECT generation, space, key, block_bytes, ordinal, parent, units "
+                      "FROM blocks WHERE generation {} ORDER BY generation DESC",
+                      half)
+              .c_str());
+      if (!blocks) return tl::unexpected(blocks.error());
+      if (auto read = ReadBlocks(*blocks, known, visit, skipped); !read) {
+        return tl::unexpected(read.error());
       }
     }
+    return skipped;
   }
 
   Result<void> Apply(std::span<const Change> changes) override {
     if (changes.empty()) return {};
     if (auto begun = begin_.Run(); !begun) return begun;
+    std::uint64_t highest = highest_;
     for (const Change& change : changes) {
       if (auto done = ApplyOne(change); !done) return RollBack(std::move(done));
+      highest = std::max(highest, change.row.generation);
+    }
+    if (highest > highest_) {
+      if (auto raised = raise_.Bind(1, highest).Run(); !raised) return RollBack(std::move(raised));
     }
     if (auto committed = commit_.Run(); !committed) return RollBack(std::move(committed));
+    highest_ = highest;
     return {};
   }
 
  private:
   explicit SqliteCatalog(Database database) : database_(std::move(database)) {}
+
+  // Of what was ever applied and of the rows, should damage have lowered the first.
+  static Result<std::uint64_t> ReadHighest(Database& database) {
+    std::uint64_t highest = 0;
+    for (const char* sql : {"SELECT highest_generation FROM pool",
+                            "SELECT generation FROM blocks ORDER BY generation DESC LIMIT 1",
+                            "SELECT generation FROM blocks WHERE generation < 0"
+                            " ORDER BY generation DESC LIMIT 1"}) {
+      const auto number = database.Number(sql);
+      if (!number) return tl::unexpected(number.error());
+      highest = std::max(highest, *number);
+    }
+    return highest;
+  }
+
+  static Result<void> ReadBlocks(Statement& blocks, const std::set<std::uint32_t>& known,
+                                 const std::function<void(BlockRow&&)>& visit,
+                                 std::uint64_t& skipped) {
+    std::optional<std::uint64_t> before;
+    while (true) {
+      const auto row = blocks.Step();
+      if (!row) return tl::unexpected(row.error());
+      if (!*row) return {};
+      BlockRow block;
+      // In a damaged file the rows may be out of order.
+      const bool good = ReadBlock(blocks, block) && known.contains(block.space) &&
+                        (!before || block.generation < *before);
+      if (!good) {
+        ++skipped;
+        continue;
+      }
+      before = block.generation;
+      visit(std::move(block));
+    }
+  }
 
   Result<void> ApplyOne(const Change& change) {
     const BlockRow& row = change.row;
@@ -195,7 +267,8 @@ class SqliteCatalog final : public Catalog {
   }
 
   Database database_;
-  Statement begin_, commit_, add_, remove_, find_space_, add_space_, spaces_;
+  Statement begin_, commit_, add_, remove_, find_space_, add_space_, spaces_, raise_;
+  std::uint64_t highest_ = 0;
   std::vector<std::byte> blob_;
 };
 
@@ -205,7 +278,7 @@ Result<void> WriteNew(const std::filesystem::path& path, std::uint64_t pool_id) 
   if (auto cautious = database->Execute(kCautions); !cautious) return cautious;
   if (auto set = database->Execute(kSettings); !set) return set;
   if (auto made = database->Execute(kSchema); !made) return made;
-  auto insert = database->Prepare("INSERT INTO pool VALUES (?)");
+  auto insert = database->Prepare("INSERT INTO pool VALUES (?, 0)");
   if (!insert) return tl::unexpected(insert.error());
   if (auto done = insert->Bind(1, pool_id).Run(); !done) return done;
   return database->Execute("COMMIT");

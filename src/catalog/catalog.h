@@ -16,6 +16,8 @@
 
 namespace kvpool::catalog {
 
+inline constexpr std::uint32_t kMaxSpaceId = 1'000'000;
+
 struct BlockRow {
   std::uint32_t space = 0;  // the space's id in the catalog
   std::string key;
@@ -48,11 +50,17 @@ class Catalog {
   virtual ~Catalog() = default;
 
   // The id of a space, made if new, durable when it returns. Specs that differ in any field have
-  // different ids; ids start at 1 and are never used again.
+  // different ids; ids go from 1 to kMaxSpaceId and are never used again. kInvalid: layers not 1 to
+  // kMaxLayers.
   virtual Result<std::uint32_t> SpaceId(const SpaceSpec& spec) = 0;
+  // Those that are good; rows that break a limit are left out, and Load then skips their blocks.
   virtual Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() = 0;
-  // Every block, in no particular order. Rows that do not decode or name no known space are
-  // skipped; returns how many were.
+  // The highest generation that an Apply ever named, also where its row is gone since; 0: none.
+  // Never goes down, and leaves 2^48 generations above it: kCorrupt otherwise.
+  virtual Result<std::uint64_t> HighestGeneration() = 0;
+  // Every block, newest first: generations strictly descend. Of two blocks of one key, or in one
+  // slot, the first is therefore the one that counts. Rows that do not decode, stand out of order
+  // or name no space of Spaces() are skipped; returns how many were.
   virtual Result<std::uint64_t> Load(const std::function<void(BlockRow&&)>& visit) = 0;
   // One transaction, in order; durable when it returns, and nothing of it happened when it fails.
   virtual Result<void> Apply(std::span<const Change> changes) = 0;

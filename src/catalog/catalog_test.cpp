@@ -105,6 +105,109 @@ TEST(Catalog, KeepsGenerationsAboveTheSignedRange) {
   EXPECT_EQ(ModelOf(*catalog).value(), model);
 }
 
+// The generations in the order in which Load visits them.
+std::vector<std::uint64_t> Visited(Catalog& catalog) {
+  std::vector<std::uint64_t> visited;
+  EXPECT_TRUE(catalog.Load([&](BlockRow&& row) { visited.push_back(row.generation); }));
+  return visited;
+}
+
+TEST(Catalog, LoadsTheNewestFirst) {
+  TestFolder folder;
+  auto catalog = MustMake(folder / "catalog");
+  ASSERT_TRUE(catalog->SpaceId({.model = "m"}));
+  std::mt19937_64 random(4);
+  constexpr std::uint64_t kTop = std::uint64_t{1} << 63;
+  for (const std::uint64_t g : {kTop, std::uint64_t{3}, kTop + 9, kTop - 1, std::uint64_t{700}}) {
+    const Change change{Change::Kind::kAdd, MakeRow(g, random)};
+    ASSERT_TRUE(catalog->Apply({&change, 1}));
+  }
+  EXPECT_THAT(Visited(*catalog), ::testing::ElementsAre(kTop + 9, kTop, kTop - 1, 700u, 3u));
+}
+
+TEST(Catalog, RemembersTheHighestGenerationOfAll) {
+  TestFolder folder;
+  auto catalog = MustMake(folder / "catalog");
+  std::mt19937_64 random(5);
+  EXPECT_EQ(catalog->HighestGeneration().value(), 0u);
+  const auto apply = [&](Change::Kind kind, std::uint64_t generation) {
+    const Change change{kind, MakeRow(generation, random)};
+    ASSERT_TRUE(catalog->Apply({&change, 1}));
+  };
+  apply(Change::Kind::kAdd, 900);
+  apply(Change::Kind::kAdd, 20);
+  apply(Change::Kind::kRemove, 900);
+  EXPECT_EQ(catalog->HighestGeneration().value(), 900u);
+  catalog.reset();
+  catalog = MustOpen(folder / "catalog");
+  EXPECT_EQ(catalog->HighestGeneration().value(), 900u);
+  apply(Change::Kind::kRemove, (std::uint64_t{1} << 63) + 5);
+  catalog.reset();
+  EXPECT_EQ(MustOpen(folder / "catalog")->HighestGeneration().value(),
+            (std::uint64_t{1} << 63) + 5);
+}
+
+TEST(Catalog, AHighestGenerationThatIsDamagedIsNoticed) {
+  TestFolder folder;
+  auto catalog = MustMake(folder / "catalog");
+  std::mt19937_64 random(6);
+  const Change change{Change::Kind::kAdd, MakeRow(50, random)};
+  ASSERT_TRUE(catalog->Apply({&change, 1}));
+  catalog.reset();
+  Tamper(folder / "catalog", "UPDATE pool SET highest_generation = 7");
+  EXPECT_EQ(MustOpen(folder / "catalog")->HighestGeneration().value(), 50u);
+  Tamper(folder / "catalog", "UPDATE pool SET highest_generation = -1");
+  EXPECT_EQ(MustOpen(folder / "catalog")->HighestGeneration().error().status, Status::kCorrupt);
+  Tamper(folder / "catalog", "UPDATE pool SET highest_generation = 'many'");
+  EXPECT_EQ(Catalog::Open(folder / "catalog", kPoolId).error().status, Status::kCorrupt);
+}
+
+TEST(Catalog, LeavesOutSpacesThatBreakALimitAndCountsTheirBlocks) {
+  const std::vector<const char*> damages{
+      "UPDATE spaces SET layers = 0 WHERE id = 1",
+      "UPDATE spaces SET layers = -1 WHERE id = 1",
+      "UPDATE spaces SET layers = 1025 WHERE id = 1",
+      "UPDATE spaces SET layers = 1 << 33 | 1 WHERE id = 1",
+      "UPDATE spaces SET layers = 'text' WHERE id = 1",
+      "UPDATE spaces SET layers = 1.5 WHERE id = 1",
+      "UPDATE spaces SET model = 'text' WHERE id = 1",
+      "UPDATE spaces SET id = 0 WHERE id = 1",
+      "UPDATE spaces SET id = -1 WHERE id = 1",
+      "UPDATE spaces SET id = 1000001 WHERE id = 1; UPDATE blocks SET space = 1000001",
+      "UPDATE spaces SET id = 1 << 32 | 2 WHERE id = 1"};
+  for (const char* damage : damages) {
+    SCOPED_TRACE(damage);
+    TestFolder folder;
+    auto catalog = MustMake(folder / "catalog");
+    ASSERT_EQ(catalog->SpaceId({.model = "m"}).value(), 1u);
+    ASSERT_EQ(catalog->SpaceId({.model = "n"}).value(), 2u);
+    std::mt19937_64 random(8);
+    const Change change{Change::Kind::kAdd, MakeRow(50, random)};
+    ASSERT_TRUE(catalog->Apply({&change, 1}));
+    catalog.reset();
+    Tamper(folder / "catalog", damage);
+    catalog = MustOpen(folder / "catalog");
+    const auto spaces = catalog->Spaces().value();
+    ASSERT_EQ(spaces.size(), 1u);
+    EXPECT_EQ(spaces[0].first, 2u);
+    std::uint64_t skipped = 0;
+    EXPECT_TRUE(ModelOf(*catalog, &skipped).value().empty());
+    EXPECT_EQ(skipped, 1u);
+    const auto again = catalog->SpaceId({.model = "m"});
+    EXPECT_TRUE(again ? *again > 2 && *again <= kMaxSpaceId
+                      : again.error().status == Status::kCorrupt);
+  }
+}
+
+TEST(Catalog, RecordsNoSpaceThatItWouldLeaveOut) {
+  TestFolder folder;
+  auto catalog = MustMake(folder / "catalog");
+  EXPECT_EQ(catalog->SpaceId({.layers = 0}).error().status, Status::kInvalid);
+  EXPECT_EQ(catalog->SpaceId({.layers = 1025}).error().status, Status::kInvalid);
+  EXPECT_TRUE(catalog->SpaceId({.layers = 1024}));
+  EXPECT_EQ(catalog->Spaces().value().size(), 1u);
+}
+
 TEST(Catalog, SkipsAndCountsRowsThatDoNotDecode) {
   TestFolder folder;
   auto catalog = MustMake(folder / "catalog");

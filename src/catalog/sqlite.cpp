@@ -11,6 +11,10 @@
 namespace kvpool::catalog {
 namespace {
 
+constexpr const char* kMakeAnew =
+    "remove it and the files of the pool's devices, then create the pool anew; what was stored "
+    "goes with them";
+
 tl::unexpected<Error> Failure(sqlite3* database, const std::string& path) {
   const int code = sqlite3_errcode(database) & 0xff;
   const int system_errno = sqlite3_system_errno(database);
@@ -28,10 +32,7 @@ tl::unexpected<Error> Failure(sqlite3* database, const std::string& path) {
     case SQLITE_NOTADB:
       return fail(Status::kInvalid, "this is not a catalog", "name another file");
     case SQLITE_CORRUPT:
-      return fail(
-          Status::kCorrupt, "the catalog is damaged",
-          "remove it and the files of the pool's devices, then create the pool anew; what was "
-          "stored goes with them");
+      return fail(Status::kCorrupt, "the catalog is damaged", kMakeAnew);
     case SQLITE_CANTOPEN:
     case SQLITE_READONLY:
     case SQLITE_PERM:
@@ -43,10 +44,7 @@ tl::unexpected<Error> Failure(sqlite3* database, const std::string& path) {
           AdviceFor(system_errno == 0 && access(path.c_str(), W_OK) != 0 ? errno : system_errno));
     case SQLITE_ERROR:
     case SQLITE_SCHEMA:
-      return fail(
-          Status::kCorrupt, "the catalog lacks a table that it should have",
-          "remove it and the files of the pool's devices, then create the pool anew; what was "
-          "stored goes with them");
+      return fail(Status::kCorrupt, "the catalog lacks a table that it should have", kMakeAnew);
     default:
       return fail(Status::kIoError, "the catalog cannot be read or written", "check its disk");
   }
@@ -176,7 +174,10 @@ Result<std::uint64_t> Database::Number(const char* sql) {
   if (!statement) return tl::unexpected(statement.error());
   const auto row = statement->Step();
   if (!row) return tl::unexpected(row.error());
-  return *row ? statement->Integer(0) : 0;
+  if (!*row) return 0;
+  if (statement->IsInteger(0)) return statement->Integer(0);
+  return Fail(Status::kCorrupt,
+              fmt::format("{}: the catalog is damaged (a number is none): {}", path_, kMakeAnew));
 }
 
 }  // namespace kvpool::catalog

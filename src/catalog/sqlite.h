@@ -55,7 +55,7 @@ class Database {
 
   Result<void> Execute(const char* sql);
   Result<Statement> Prepare(const char* sql);
-  Result<std::uint64_t> Number(const char* sql);  // the one number that `sql` answers
+  Result<std::uint64_t> Number(const char* sql);  // the first that `sql` answers; 0: no row
 
  private:
   struct Close {
