@@ -37,14 +37,16 @@ std::string SerialOf(dev_t device) {
   return "";
 }
 
+tl::unexpected<Error> NotABlockDevice(const std::string& path) {
+  return Fail(
+      Status::kInvalid,
+      fmt::format("{} is not a block device: name one, or set the device's kind to file", path));
+}
+
 Result<void> Measure(BlockDrive& drive, const std::string& path) {
   struct stat stat{};
   if (::fstat(drive.fd.get(), &stat) != 0) return SystemFailure("look at", path, errno);
-  if (!S_ISBLK(stat.st_mode)) {
-    return Fail(
-        Status::kInvalid,
-        fmt::format("{} is not a block device: name one, or set the device's kind to file", path));
-  }
+  if (!S_ISBLK(stat.st_mode)) return NotABlockDevice(path);
   int logical = 0;
   unsigned physical = 0;
   if (::ioctl(drive.fd.get(), BLKGETSIZE64, &drive.bytes) != 0 ||
@@ -64,10 +66,18 @@ Result<void> Measure(BlockDrive& drive, const std::string& path) {
 
 // `flags`: O_RDWR | O_EXCL claims the drive; nobody else can mount or claim it then.
 Result<BlockDrive> OpenDrive(const std::string& path, int flags) {
-  // A file of another kind would be opened, too, and O_EXCL means nothing there.
+  // A file of another kind would be opened, too, and O_EXCL means nothing there; some refuse
+  // O_DIRECT with an errno that says nothing.
+  struct stat stat{};
+  if (::stat(path.c_str(), &stat) == 0 && !S_ISBLK(stat.st_mode)) return NotABlockDevice(path);
   BlockDrive drive;
-  drive.fd = Descriptor(::open(path.c_str(), flags | O_DIRECT | O_CLOEXEC));
-  if (!drive.fd && errno == EBUSY) {
+  int error = 0;
+  Insist([&] {
+    drive.fd = OpenPath(path, flags | O_DIRECT);
+    error = drive.fd ? 0 : errno;
+    return error != EBUSY;
+  });
+  if (error == EBUSY) {
     return Fail(
         Status::kInvalid,
         fmt::format("{} is in use: it is mounted, part of an array, or held by another pool; "
@@ -75,7 +85,7 @@ Result<BlockDrive> OpenDrive(const std::string& path, int flags) {
                     path),
         EBUSY);
   }
-  if (!drive.fd) return SystemFailure("open", path, errno);
+  if (error != 0) return SystemFailure("open", path, error);
   if (auto measured = Measure(drive, path); !measured) return tl::unexpected(measured.error());
   return drive;
 }

@@ -1,11 +1,14 @@
 #include "device/file/drive_device.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "device/file/drive.h"
 
@@ -55,6 +58,26 @@ Result<void> WritePage(int fd, const LabelPage& page, const std::string& path) {
 }
 
 }  // namespace
+
+Descriptor OpenPath(const std::string& path, int flags) {
+  int fd;
+  do {
+    fd = ::open(path.c_str(), flags | O_NONBLOCK | O_CLOEXEC, 0600);
+  } while (fd < 0 && errno == EINTR);
+  // io_uring would answer EAGAIN instead of waiting for the drive.
+  if (fd >= 0) ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  return Descriptor(fd);
+}
+
+bool Insist(const std::function<bool()>& attempt) {
+  constexpr auto kPause = std::chrono::milliseconds(10);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (!attempt()) {
+    if (std::chrono::steady_clock::now() >= end) return false;
+    std::this_thread::sleep_for(kPause);
+  }
+  return true;
+}
 
 tl::unexpected<Error> SystemFailure(std::string_view what, const std::string& path, int error) {
   Status status = Status::kIoError;

@@ -1,6 +1,7 @@
 // What file and block devices share: the label on an open descriptor, and the device made of it.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "device/device.h"
@@ -8,6 +9,14 @@
 #include "device/label.h"
 
 namespace kvpool::device {
+
+// open(2), mode 0600, that never waits for the other end of a FIFO; where it fails, errno says why.
+// What was opened need be no file: look before it is used.
+Descriptor OpenPath(const std::string& path, int flags);
+
+// What a killed process held is released late, when the kernel has closed its rings. Asks again and
+// again, for a second at most; true as soon as `attempt` is.
+bool Insist(const std::function<bool()>& attempt);
 
 // kIoError, and as DecodeLabel.
 Result<Label> ReadLabelFrom(int fd, const std::string& path);

@@ -19,29 +19,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Descriptor OpenAt(const std::string& path, int flags) {
-  int fd;
-  do {
-    fd = ::open(path.c_str(), flags | O_CLOEXEC, 0600);
-  } while (fd < 0 && errno == EINTR);
-  return Descriptor(fd);
+Result<std::uint64_t> SizeOf(int fd, const std::string& path) {
+  struct stat stat{};
+  if (::fstat(fd, &stat) != 0) return SystemFailure("read the size of", path, errno);
+  if (S_ISREG(stat.st_mode)) return static_cast<std::uint64_t>(stat.st_size);
+  return Fail(Status::kInvalid,
+              fmt::format("{} is not a regular file: name one, or set the device's kind to block "
+                          "where it is a drive",
+                          path));
 }
 
 struct OpenFile {
   Descriptor fd;
   bool direct = true;
+  std::uint64_t bytes = 0;
   Filesystem filesystem;
 };
 
 // Opens for reading and writing past the page cache, or through it where that is accepted.
 Result<OpenFile> OpenForTransfers(const std::string& path, bool accept_buffered) {
   OpenFile file;
-  file.fd = OpenAt(path, O_RDWR | O_DIRECT);
+  file.fd = OpenPath(path, O_RDWR | O_DIRECT);
   if (!file.fd && errno == EINVAL) {
     file.direct = false;
-    file.fd = OpenAt(path, O_RDWR);
+    file.fd = OpenPath(path, O_RDWR);
   }
   if (!file.fd) return SystemFailure("open", path, errno);
+  auto size = SizeOf(file.fd.get(), path);
+  if (!size) return tl::unexpected(size.error());
+  file.bytes = *size;
   file.filesystem = FilesystemOf(file.fd.get());
   if (!file.direct && !accept_buffered) {
     return Fail(
@@ -57,12 +63,13 @@ Result<OpenFile> OpenForTransfers(const std::string& path, bool accept_buffered)
 
 // Against a second process, and a second opening in this one.
 Result<void> Hold(int fd, const std::string& path) {
-  int result;
-  do {
-    result = ::flock(fd, LOCK_EX | LOCK_NB);
-  } while (result != 0 && errno == EINTR);
-  if (result == 0) return {};
-  if (errno != EWOULDBLOCK) return SystemFailure("lock", path, errno);
+  int error = 0;
+  const bool held = Insist([&] {
+    error = ::flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    return error != EWOULDBLOCK && error != EINTR;
+  });
+  if (error == 0) return {};
+  if (held) return SystemFailure("lock", path, error);
   return Fail(Status::kInvalid,
               fmt::format("{} is in use by another pool or process: close that one first", path),
               EWOULDBLOCK);
@@ -88,7 +95,7 @@ int Allocate(int fd, std::uint64_t bytes) {
 // Makes the new name itself durable.
 Result<void> SyncFolderOf(const fs::path& path) {
   const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
-  const Descriptor fd = OpenAt(folder, O_RDONLY | O_DIRECTORY);
+  const Descriptor fd = OpenPath(folder, O_RDONLY | O_DIRECTORY);
   if (!fd || ::fsync(fd.get()) != 0) return SystemFailure("sync the folder", folder, errno);
   return {};
 }
@@ -119,23 +126,13 @@ Result<void> Fill(const DeviceConfig& config, const Label& label, int fd) {
   return SyncFolderOf(config.path);
 }
 
-Result<std::uint64_t> SizeOf(int fd, const std::string& path) {
-  struct stat stat{};
-  if (::fstat(fd, &stat) != 0) return SystemFailure("read the size of", path, errno);
-  if (S_ISREG(stat.st_mode)) return static_cast<std::uint64_t>(stat.st_size);
-  return Fail(Status::kInvalid,
-              fmt::format("{} is not a regular file: name one, or set the device's kind to block "
-                          "where it is a drive",
-                          path));
-}
-
 }  // namespace
 
 Result<void> CreateFileDevice(const DeviceConfig& config, const CreateOptions& options) {
   const std::string path = config.path.string();
   Label label = options.label;
   label.capacity_bytes = config.capacity_bytes;
-  const Descriptor fd = OpenAt(path, O_RDWR | O_CREAT | O_EXCL);
+  const Descriptor fd = OpenPath(path, O_RDWR | O_CREAT | O_EXCL);
   if (!fd && errno == EEXIST) {
     return Fail(Status::kExists,
                 fmt::format("{} is there already: remove it, or choose another path", path),
@@ -155,7 +152,7 @@ Result<void> CreateFileDevice(const DeviceConfig& config, const CreateOptions& o
 
 Result<Label> ReadFileLabel(const DeviceConfig& config) {
   const std::string path = config.path.string();
-  const Descriptor fd = OpenAt(path, O_RDONLY);
+  const Descriptor fd = OpenPath(path, O_RDONLY);
   if (!fd) return SystemFailure("open", path, errno);
   if (auto size = SizeOf(fd.get(), path); !size) return tl::unexpected(size.error());
   return ReadLabelFrom(fd.get(), path);
@@ -163,7 +160,7 @@ Result<Label> ReadFileLabel(const DeviceConfig& config) {
 
 Result<void> RemoveFileDevice(const DeviceConfig& config, std::uint64_t pool_id) {
   const std::string path = config.path.string();
-  const Descriptor fd = OpenAt(path, O_RDONLY);
+  const Descriptor fd = OpenPath(path, O_RDONLY);
   if (!fd) return SystemFailure("open", path, errno);
   auto size = SizeOf(fd.get(), path);
   if (!size) return tl::unexpected(size.error());
@@ -183,15 +180,13 @@ Result<std::unique_ptr<Device>> OpenFileDevice(const DeviceConfig& config,
   const std::string path = config.path.string();
   auto file = OpenForTransfers(path, config.accept_buffered);
   if (!file) return tl::unexpected(file.error());
-  auto size = SizeOf(file->fd.get(), path);
-  if (!size) return tl::unexpected(size.error());
   if (auto held = Hold(file->fd.get(), path); !held) return tl::unexpected(held.error());
   auto label = ReadLabelFrom(file->fd.get(), path);
   if (!label) return tl::unexpected(label.error());
   const LabelExpectation expected{.pool_id = options.pool_id,
                                   .device_id = options.device_id,
                                   .capacity_bytes = config.capacity_bytes,
-                                  .drive_bytes = *size};
+                                  .drive_bytes = file->bytes};
   if (auto same = CheckLabel(*label, expected, path); !same) return tl::unexpected(same.error());
 
   DriveDeviceOptions drive;

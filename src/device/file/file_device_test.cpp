@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <chrono>
 #include <csignal>
 #include <fstream>
+#include <thread>
 
 #include "device/file/filesystem.h"
 #include "device/test_support.h"
@@ -176,6 +178,35 @@ TEST_F(FileDevice, IsHeldByOneOpeningAtATime) {
   EXPECT_TRUE(ReadLabel(config_));
   first->reset();
   EXPECT_TRUE(OpenDevice(config_));
+}
+
+TEST_F(FileDevice, ALockThatIsReleasedLateIsObtained) {
+  Create();
+  auto first = OpenDevice(config_).value();
+  std::thread holder([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    first.reset();
+  });
+  const auto second = OpenDevice(config_);
+  holder.join();
+  EXPECT_TRUE(second) << second.error().message;
+}
+
+TEST_F(FileDevice, WhatIsNoFileIsRefusedAndNotWaitedFor) {
+  ASSERT_EQ(::mkfifo(config_.path.c_str(), 0600), 0);
+  for (const DeviceKind kind : {DeviceKind::kFile, DeviceKind::kBlock}) {
+    config_.kind = kind;
+    const char* sentence = kind == DeviceKind::kFile ? "not a regular file" : "not a block device";
+    ExpectRefused(OpenDevice(config_), Status::kInvalid, sentence);
+    EXPECT_EQ(ReadLabel(config_).error().status, Status::kInvalid);
+    EXPECT_EQ(RemoveDevice(config_).error().status, Status::kInvalid);
+  }
+  EXPECT_TRUE(fs::exists(config_.path));
+}
+
+TEST_F(FileDevice, ADriveIsNoFile) {
+  config_.path = "/dev/null";
+  ExpectRefused(OpenDevice(config_), Status::kInvalid, "not a regular file");
 }
 
 TEST_F(FileDevice, RemovesOnlyItsOwn) {
