@@ -54,8 +54,10 @@ class Checker {
 
   void CheckRate(const std::string& key, const std::string& owner, const char* what, double rate) {
     if (!std::isfinite(rate) || rate <= 0) {
-      Add(key, "{}: {} is {} bytes/s and must be above 0: measure it with `kvpool probe`", owner,
-          what, rate);
+      Add(key,
+          "{}: {} is {} bytes/s and must be a finite number above 0: measure it with `kvpool "
+          "probe`",
+          owner, what, rate);
     }
   }
 
@@ -82,6 +84,11 @@ class Checker {
       Add("pool.deadline_ms", "pool: deadline_ms is {} and must be from 1 to {}: 30000 suits most",
           config_.deadline.count(),
           std::chrono::duration_cast<std::chrono::milliseconds>(kMaxDeadline).count());
+    }
+    if (!config_.verify && !config_.catalog.empty()) {
+      Add("pool.verify",
+          "pool: verify is off and catalog is set, but without checksums a crash could bring back "
+          "other bytes: leave out catalog or switch verify on");
     }
     CheckPath("pool.catalog", "pool catalog", config_.catalog.string());
   }

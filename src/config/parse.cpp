@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "base/limits.h"
+#include "config/depth.h"
 #include "config/reader.h"
 #include "config/text.h"
 
@@ -155,6 +156,7 @@ Result<Config> ReadToml(std::string_view toml, const std::filesystem::path& rela
   if (toml.size() > kMaxFileBytes) {
     return Refuse(label, {{"", "longer than 1 MiB: this is no pool file", 0}});
   }
+  if (auto deep = FindTooDeep(toml)) return Refuse(label, {*deep});
   const toml::table root = toml::parse(toml);
   const auto version = root["pool"]["version"].value_exact<std::int64_t>();
   if (version && *version != Config::kVersion) {

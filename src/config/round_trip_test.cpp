@@ -61,10 +61,10 @@ Config AnyConfig() {
   Config config;
   config.name = AnyName(0);
   config.policy = AnyName(1);
-  config.unit_bytes = std::uint64_t{kMinSlotBytes} << *rc::gen::inRange(0, 7);
+  config.unit_bytes = std::uint64_t{kMinSlotBytes} << *rc::gen::inRange(0, 6);
   config.placement = *rc::gen::element(Placement::kBandwidth, Placement::kEqual);
   config.verify = *rc::gen::arbitrary<bool>();
-  if (*rc::gen::arbitrary<bool>()) config.catalog = "/catalog" + AnyText();
+  if (config.verify && *rc::gen::arbitrary<bool>()) config.catalog = "/catalog" + AnyText();
   config.lanes = *rc::gen::inRange<std::uint32_t>(0, 1025);
   config.deadline = std::chrono::milliseconds(*rc::gen::inRange(1, 86'400'001));
   config.create_if_missing = *rc::gen::arbitrary<bool>();
