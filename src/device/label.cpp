@@ -15,6 +15,9 @@ static_assert(std::endian::native == std::endian::little, "the label is little-e
 
 constexpr char kMagic[8] = {'K', 'V', 'P', 'O', 'O', 'L', 'D', 'V'};
 constexpr std::uint32_t kVersion = 1;
+constexpr std::string_view kMakePoolAnew =
+    "remove the pool's files and its catalog and create it anew, and what was stored goes with "
+    "them";
 
 struct Page {
   char magic[8];
@@ -68,22 +71,18 @@ Result<Label> DecodeLabel(std::span<const std::byte, kLabelBytes> bytes, std::st
   if (std::memcmp(page.magic, kMagic, sizeof kMagic) != 0) {
     return Fail(
         Status::kNotFound,
-        fmt::format("{} carries no kvpool label: create the device first, or correct its path",
-                    path));
+        fmt::format("{} carries no kvpool label: correct its path, or {}", path, kMakePoolAnew));
   }
   if (page.version != kVersion) {
     return Fail(
         Status::kUnsupported,
         fmt::format("{} has a label of version {} and this kvpool reads version {}: use the "
-                    "kvpool that made it, or remove and create the device anew",
-                    path, page.version, kVersion));
+                    "kvpool that made it, or {}",
+                    path, page.version, kVersion, kMakePoolAnew));
   }
   if (page.checksum != ChecksumOf(bytes) || !Sane(page)) {
-    return Fail(
-        Status::kCorrupt,
-        fmt::format("the label of {} is damaged: remove and create the device anew (what it "
-                    "held is lost)",
-                    path));
+    return Fail(Status::kCorrupt,
+                fmt::format("the label of {} is damaged: {}", path, kMakePoolAnew));
   }
   return Label{page.pool_id, page.device_id,      page.index,
                page.count,   page.capacity_bytes, page.created_unix_s};
@@ -95,8 +94,8 @@ Result<void> CheckLabel(const Label& label, const LabelExpectation& expected,
     return Fail(
         Status::kInvalid,
         fmt::format("{} belongs to pool {:016x} and not to pool {:016x}: correct its path in "
-                    "the pool file, or remove and create the device anew",
-                    path, label.pool_id, expected.pool_id));
+                    "the pool file, or {}",
+                    path, label.pool_id, expected.pool_id, kMakePoolAnew));
   }
   if (expected.device_id != 0 && label.device_id != expected.device_id) {
     return Fail(
@@ -109,15 +108,16 @@ Result<void> CheckLabel(const Label& label, const LabelExpectation& expected,
     return Fail(
         Status::kInvalid,
         fmt::format("{} was created with a capacity of {} and the pool file says {}: set the "
-                    "former, or remove and create the device anew",
-                    path, FormatBytes(label.capacity_bytes), FormatBytes(expected.capacity_bytes)));
+                    "former, or {}",
+                    path, FormatBytes(label.capacity_bytes), FormatBytes(expected.capacity_bytes),
+                    kMakePoolAnew));
   }
   if (expected.drive_bytes < kLabelAreaBytes + label.capacity_bytes) {
     return Fail(Status::kInvalid,
                 fmt::format("{} has shrunk to {}, less than the {} that were created: restore its "
-                            "size, or remove and create the device anew",
+                            "size, or {}",
                             path, FormatBytes(expected.drive_bytes),
-                            FormatBytes(kLabelAreaBytes + label.capacity_bytes)));
+                            FormatBytes(kLabelAreaBytes + label.capacity_bytes), kMakePoolAnew));
   }
   return {};
 }

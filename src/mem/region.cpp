@@ -216,12 +216,21 @@ Made Attempt(const RegionOptions& options, std::uint64_t bytes, bool hugepages) 
   return made;
 }
 
+bool OutOfDescriptors(int error) { return error == EMFILE || error == ENFILE; }
+
 Result<void> MakeFailure(std::uint64_t bytes, int numa_node, int error) {
   if (error == EINVAL && numa_node >= 0) {
     return Fail(Status::kInvalid,
                 fmt::format("this process may not use NUMA node {}: its cpuset forbids it; name "
                             "another node, or -1 for wherever",
                             numa_node),
+                error);
+  }
+  if (OutOfDescriptors(error)) {
+    return Fail(Status::kNoSpace,
+                fmt::format("a memory region of {} cannot be made: {}; raise the limit on open "
+                            "files (ulimit -n)",
+                            FormatBytes(bytes), std::strerror(error)),
                 error);
   }
   return Fail(Status::kNoSpace,
@@ -242,7 +251,8 @@ Result<std::unique_ptr<Region>> Region::Make(const RegionOptions& options) {
 
   std::optional<Made> made(Attempt(options, bytes, true));
   const bool huge = made->error == 0;
-  if (!huge) {
+  // What the machine has free is read from files.
+  if (!huge && !OutOfDescriptors(made->error)) {
     if (auto room = CheckRoom(bytes, options.numa_node); !room) return tl::unexpected(room.error());
     made.emplace(Attempt(options, bytes, false));
   }

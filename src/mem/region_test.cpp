@@ -37,6 +37,18 @@ TEST(Region, AnotherMappingOfTheDescriptorSeesTheSameBytes) {
   ::munmap(other, bytes.size());
 }
 
+TEST(Region, TooFewDescriptorsAreNamed) {
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{3, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto region = Region::Make({.bytes = 2 * kMiB, .shareable = true});
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  ASSERT_FALSE(region);
+  EXPECT_EQ(region.error().status, Status::kNoSpace);
+  EXPECT_NE(region.error().message.find("ulimit -n"), std::string::npos) << region.error().message;
+}
+
 TEST(Region, PopulatedMeansResident) {
   for (const bool populate : {false, true}) {
     auto region =

@@ -85,7 +85,9 @@ tl::unexpected<Error> SystemFailure(std::string_view what, const std::string& pa
   switch (error) {
     case ENOENT:
       status = Status::kNotFound;
-      advice = "create it first, or correct the path";
+      advice =
+          "correct the path, or create the pool; where other parts of the pool are left, first "
+          "remove its files and its catalog, and what was stored goes with them";
       break;
     case EACCES:
     case EPERM:

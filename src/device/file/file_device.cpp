@@ -106,7 +106,12 @@ Result<void> AllocateAll(int fd, std::uint64_t bytes, const std::string& path) {
   const int error = bytes > free ? ENOSPC : Allocate(fd, bytes);
   if (error == 0) return {};
   auto failure = SystemFailure("allocate", path, error);
-  if (failure.value().status == Status::kNoSpace) {
+  if (error == EFBIG) {
+    failure.value().message = fmt::format(
+        "{} needs a file of {}, which a limit on the size of files forbids ({}): raise it (ulimit "
+        "-f), choose another filesystem, or ask for a smaller capacity",
+        path, FormatBytes(bytes), std::strerror(error));
+  } else if (failure.value().status == Status::kNoSpace) {
     failure.value().message = fmt::format(
         "{} needs {} and its filesystem has {} free ({}): free space, or ask for a smaller "
         "capacity",

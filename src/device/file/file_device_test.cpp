@@ -112,6 +112,9 @@ TEST_F(FileDevice, CreationThatFailsLeavesNothingBehind) {
   ::setrlimit(RLIMIT_FSIZE, &before);
   ASSERT_FALSE(created);
   EXPECT_EQ(created.error().status, Status::kNoSpace);
+  EXPECT_EQ(created.error().system_errno, EFBIG);
+  EXPECT_NE(created.error().message.find("ulimit -f"), std::string::npos)
+      << created.error().message;
   EXPECT_FALSE(fs::exists(config_.path));
 }
 
@@ -145,7 +148,7 @@ TEST_F(FileDevice, OddCapacitiesAreRefused) {
 }
 
 TEST_F(FileDevice, EachWrongFileHasItsOwnSentence) {
-  ExpectRefused(OpenDevice(config_), Status::kNotFound, "create it first");
+  ExpectRefused(OpenDevice(config_), Status::kNotFound, "remove its files and its catalog");
   fs::create_directory(config_.path);
   ExpectRefused(OpenDevice(config_), Status::kInvalid, "correct the path");
   fs::remove(config_.path);
