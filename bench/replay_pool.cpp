@@ -27,10 +27,19 @@ std::uint64_t DifferingBytes(std::span<const std::byte> a, std::span<const std::
   return count;
 }
 
+// A block of the pool has at most so many units.
+constexpr std::uint64_t kMaxBytesPerBlock = std::uint64_t{kMaxUnitsPerBlock} * kMaxUnitBytes;
+
+tl::unexpected<Error> NoMemory(const Error& error, std::uint64_t bytes_per_block) {
+  return Fail(error.status,
+              fmt::format("--bytes-per-block {}: {}", FormatBytes(bytes_per_block), error.message),
+              error.system_errno);
+}
+
 class Replay final : public PoolReplay {
  public:
   Replay(Pool& pool, const PoolReplayOptions& options)
-      : pool_(pool), options_(options), before_(pool.info()), expected_(options.bytes_per_block) {}
+      : pool_(pool), options_(options), before_(pool.info()) {}
 
   Result<void> Prepare();
   Result<void> Serve(double timestamp_ms, std::span<const std::uint64_t> hash_ids) override;
@@ -79,7 +88,8 @@ Result<void> Replay::Prepare() {
   space_ = *space;
   batch_blocks_ = std::clamp<std::size_t>(kBatchBytes / options_.bytes_per_block, 1, kMaxBatchKeys);
   auto memory = pool_.Allocate(batch_blocks_ * options_.bytes_per_block);
-  if (!memory) return tl::unexpected(memory.error());
+  if (!memory) return NoMemory(memory.error(), options_.bytes_per_block);
+  expected_.resize(options_.bytes_per_block);
   memory_ = std::move(*memory);
   for (std::size_t i = 0; i < batch_blocks_; ++i) {
     segments_.push_back({.data = Slot(i).data(), .bytes = options_.bytes_per_block});
@@ -229,6 +239,11 @@ Result<std::unique_ptr<PoolReplay>> PoolReplay::Open(Pool& pool, const PoolRepla
                 fmt::format("{} a block is not a multiple of 8 bytes: give --bytes-per-block such "
                             "as 64KiB",
                             FormatBytes(options.bytes_per_block)));
+  }
+  if (options.bytes_per_block > kMaxBytesPerBlock) {
+    return Fail(Status::kInvalid,
+                fmt::format("--bytes-per-block {} is more than a block may have: give {} or less",
+                            FormatBytes(options.bytes_per_block), FormatBytes(kMaxBytesPerBlock)));
   }
   auto replay = std::make_unique<Replay>(pool, options);
   if (auto prepared = replay->Prepare(); !prepared) return tl::unexpected(prepared.error());
