@@ -145,21 +145,21 @@ TraceReader::TraceReader(std::istream& input, std::string name, const ReadOption
 TraceReader::Line TraceReader::ReadLine() {
   buffer_.clear();
   std::streambuf& bytes = *input_.rdbuf();
-  bool any = false;
-  bool too_long = false;
-  for (;;) {
+  for (std::size_t length = 0;; ++length) {
     const int c = bytes.sbumpc();
-    if (c == std::char_traits<char>::eof()) {
-      input_.setstate(std::ios::eofbit);
-      break;
+    const bool end = c == std::char_traits<char>::eof();
+    if (end) input_.setstate(std::ios::eofbit);
+    if (end && length == 0) return Line::kEnd;
+    if (length == 0) ++line_;
+    if (end || c == '\n') return length > options_.max_line_bytes ? Line::kTooLong : Line::kWhole;
+    if (length < options_.max_line_bytes) {
+      buffer_.push_back(static_cast<char>(c));
+    } else if (!options_.skip_bad_lines) {
+      return Line::kTooLong;
+    } else if (length >= options_.give_up_bytes) {
+      return Line::kEndless;
     }
-    any = true;
-    if (c == '\n') break;
-    too_long = too_long || buffer_.size() == options_.max_line_bytes;
-    if (!too_long) buffer_.push_back(static_cast<char>(c));
   }
-  if (any) ++line_;
-  return !any ? Line::kEnd : too_long ? Line::kTooLong : Line::kWhole;
 }
 
 Result<std::optional<TraceRequest>> TraceReader::Next() {
@@ -176,6 +176,12 @@ Result<std::optional<TraceRequest>> TraceReader::Next() {
                   fmt::format("{} cannot be read on after line {}.", name_, line_));
     }
     if (line == Line::kEnd) return std::nullopt;
+    if (line == Line::kEndless) {
+      return Fail(Status::kInvalid,
+                  fmt::format("{}, line {}: the line does not end within {} bytes; check that this "
+                              "is a trace.",
+                              name_, line_, options_.give_up_bytes));
+    }
     if (line == Line::kWhole && buffer_.find_first_not_of(" \t\r") == std::string::npos) continue;
 
     Result<TraceRequest> request =
@@ -184,7 +190,7 @@ Result<std::optional<TraceRequest>> TraceReader::Next() {
             : Fail(Status::kInvalid,
                    fmt::format("the line is longer than {} bytes", options_.max_line_bytes));
     if (request) return std::optional<TraceRequest>(std::move(*request));
-    std::string message = fmt::format("{}, line {}: {}; correct the line or ask to skip bad lines.",
+    std::string message = fmt::format("{}, line {}: {}; correct the line or add --skip-bad-lines.",
                                       name_, line_, request.error().message);
     if (!options_.skip_bad_lines) return Fail(Status::kInvalid, std::move(message));
     if (lines_skipped_++ == 0) first_skipped_ = std::move(message);

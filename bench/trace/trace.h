@@ -31,6 +31,8 @@ struct ReadOptions {
   std::size_t max_line_bytes = std::size_t{64} << 20;
   std::size_t max_hash_ids = std::size_t{1} << 20;  // a line
   bool skip_bad_lines = false;                      // count them and go on
+  // No line is read further than this to find its end, not even one that is skipped.
+  std::size_t give_up_bytes = std::size_t{256} << 20;
 };
 
 // Reads a trace line by line and holds one line at a time, and never more than the limits.
@@ -41,7 +43,8 @@ class TraceReader {
   TraceReader(std::istream& input, std::string name, const ReadOptions& options = {});
 
   // The next request; none at the end. kInvalid for a bad line, with its number and what is wrong;
-  // kIoError where the input cannot be read. After an error the reader stands behind that line.
+  // kIoError where the input cannot be read. After an error the reader stands behind that line, or
+  // within it where it is too long.
   Result<std::optional<TraceRequest>> Next();
 
   std::uint64_t line() const { return line_; }  // read so far
@@ -49,7 +52,7 @@ class TraceReader {
   const std::string& first_skipped() const { return first_skipped_; }  // its message
 
  private:
-  enum class Line { kWhole, kTooLong, kEnd };
+  enum class Line { kWhole, kTooLong, kEndless, kEnd };
   Line ReadLine();
 
   std::istream& input_;

@@ -111,6 +111,19 @@ TEST(Trace, RefusesHugeLinesWithoutHoldingThem) {
   EXPECT_NE(ProblemOf(deep).find("not valid JSON"), std::string::npos);
 }
 
+TEST(Trace, DoesNotLookForTheEndOfAnEndlessLine) {
+  const std::string text = std::string(1 << 20, '[') + "\n" + kGood + "\n";
+  for (const bool skip : {false, true}) {
+    std::istringstream input(text);
+    TraceReader reader(input, "endless",
+                       {.max_line_bytes = 200, .skip_bad_lines = skip, .give_up_bytes = 1000});
+    const auto request = reader.Next();
+    ASSERT_FALSE(request);
+    EXPECT_NE(request.error().message.find("endless, line 1"), std::string::npos);
+    EXPECT_LE(input.tellg(), 1001) << "it read on";
+  }
+}
+
 TEST(Trace, WritesWhatItReads) {
   const TraceRequest request{.timestamp_ms = 1234.25,
                              .input_tokens = 9,
