@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <memory>
 
 #include "apps/kvpool/interrupt.h"
 #include "apps/kvpool/options.h"
+#include "apps/kvpool/outputs.h"
 #include "apps/kvpool/progress.h"
 #include "apps/kvpool/run_bench.h"
 
@@ -59,6 +61,7 @@ void AddBenchOptions(CLI::App& command, bench::BenchOptions& options) {
       ->type_name("LIST")
       ->default_str("pool,equal,serial,serial-direct");
   command.add_option("--repeat", options.repeat, "Medians are taken over so many runs")
+      ->check(WholeNumber(std::numeric_limits<std::uint32_t>::max()))
       ->capture_default_str();
   AddParsed(command, "--memory-limit", options.memory_limit, bench::ParseFraction,
             "The share of the context that each method may keep in memory")
@@ -72,9 +75,12 @@ void AddBenchOptions(CLI::App& command, bench::BenchOptions& options) {
   command
       .add_option("--block-tokens", options.geometry.block_tokens,
                   "Tokens in a block, of 128 KiB each as in LLaMA-3.1-8B")
+      ->check(WholeNumber(std::numeric_limits<std::uint32_t>::max()))
       ->capture_default_str();
   AddBytes(command, "--unit", options.unit_bytes, "The pool's stripe unit");
-  command.add_option("--seed", options.seed, "Of the stored bytes")->capture_default_str();
+  command.add_option("--seed", options.seed, "Of the stored bytes")
+      ->check(WholeNumber())
+      ->capture_default_str();
   command.add_flag("--accept-buffered", options.accept_buffered,
                    "Go through the page cache where the filesystem refuses O_DIRECT");
 }
@@ -84,6 +90,9 @@ Result<void> RunBenchCommand(BenchCommand& command) {
   if (!problems.empty()) {
     return Fail(Status::kInvalid, fmt::format("{}", fmt::join(problems, "\nkvpool: ")));
   }
+  auto writable =
+      CheckOutputs({{"--json", command.output.json}, {"--report", command.output.report}}, {});
+  if (!writable) return writable;
   auto folder = TemporaryPath::MakeFolder(command.bench.dir);
   if (!folder) return tl::unexpected(folder.error());
   command.bench.dir = folder->path();

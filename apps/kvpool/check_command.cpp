@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/kvpool/options.h"
+#include "apps/kvpool/outputs.h"
 #include "apps/kvpool/progress.h"
 #include "apps/kvpool/results.h"
 #include "apps/kvpool/table.h"
@@ -15,8 +16,8 @@ namespace {
 
 constexpr const char* kExamples =
     R"(  kvpool check --pool pool.toml
-      Reads every stored block and verifies its checksums. Exit code 1 when a block is damaged;
-      damaged blocks are dropped, so that from then on they are recomputed instead of read.
+      Reads every stored block and verifies its checksums. Exit code 1 when a block does not
+      verify, as after a crash; such blocks are dropped, so that from then on they are recomputed instead of read.
   kvpool check --pool pool.toml --json check.json)";
 
 struct CheckOptions {
@@ -47,7 +48,7 @@ std::vector<Row> CheckRows(const Config& config, const pool::CheckReport& report
 void PrintCheck(const pool::CheckReport& report, double seconds, std::FILE* out) {
   const double rate = seconds > 0 ? static_cast<double>(report.bytes) / seconds : 0;
   fmt::print(out,
-             "{} blocks, {} verified in {:.2f} s ({}), {} damaged, {} lost at the last close\n",
+             "{} blocks, {} verified in {:.2f} s ({}), {} dropped, {} lost at the last close\n",
              report.blocks, FormatBytes(report.bytes), seconds, FormatRate(rate), report.blocks_bad,
              report.blocks_lost);
   Table table({"device", "read", "I/O errors", "checksum failures"});
@@ -72,6 +73,8 @@ std::string Culprits(const pool::CheckReport& report) {
 Result<void> RunCheck(const CheckOptions& options) {
   const Result<Config> config = LoadPoolFile(options.pool);
   if (!config) return tl::unexpected(config.error());
+  auto writable = CheckOutputs({{"--json", options.json}}, FilesOf(options.pool, *config));
+  if (!writable) return writable;
   Progress progress;
   const auto report =
       pool::CheckPool(*config, [&progress](std::uint64_t done, std::uint64_t total) {
@@ -85,8 +88,9 @@ Result<void> RunCheck(const CheckOptions& options) {
   auto written = WriteRows(options.json, CheckRows(*config, *report, seconds));
   if (!written || report->blocks_bad == 0) return written;
   return Fail(Status::kCorrupt,
-              fmt::format("{} of {} blocks are damaged, with failures on {}: they are dropped now; "
-                          "if it comes again, replace that device",
+              fmt::format("{} of {} blocks did not verify, with failures on {}, and were dropped; "
+                          "after a crash that is expected once; if it comes again without one, "
+                          "replace that device",
                           report->blocks_bad, report->blocks, Culprits(*report)));
 }
 

@@ -6,6 +6,7 @@
 
 #include "apps/kvpool/interrupt.h"
 #include "apps/kvpool/options.h"
+#include "apps/kvpool/outputs.h"
 #include "apps/kvpool/run_bench.h"
 #include "base/limits.h"
 #include "base/units.h"
@@ -100,6 +101,10 @@ void Announce(const bench::BenchOptions& options) {
 Result<void> RunDemo(const DemoCommand& command) {
   std::error_code error;
   fs::create_directories(command.out, error);
+  const fs::path json = command.out / "demo.json";
+  const fs::path report = command.out / "report.html";
+  auto writable = CheckOutputs({{"--out", json}, {"--out", report}}, {});
+  if (!writable) return writable;
   auto place = Choose(command);
   if (!place) return tl::unexpected(place.error());
   // DemoOptions takes a quarter of this for the context; the files need at most one context.
@@ -112,8 +117,6 @@ Result<void> RunDemo(const DemoCommand& command) {
                "and these figures mean little: choose another with --dir\n");
   }
   Announce(options);
-  const fs::path json = command.out / "demo.json";
-  const fs::path report = command.out / "report.html";
   auto done = RunAndWrite(options, {.json = json.string(), .report = report.string()});
   if (done) fmt::print("\nwrote {} and {}\n", json.string(), report.string());
   return done;

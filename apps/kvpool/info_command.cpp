@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/kvpool/options.h"
+#include "apps/kvpool/outputs.h"
 #include "apps/kvpool/results.h"
 #include "apps/kvpool/table.h"
 #include "base/units.h"
@@ -64,6 +65,8 @@ void PrintInfo(const PoolInfo& info, std::FILE* out) {
 Result<void> RunInfo(const InfoOptions& options) {
   const Result<Config> config = LoadPoolFile(options.pool);
   if (!config) return tl::unexpected(config.error());
+  auto writable = CheckOutputs({{"--json", options.json}}, FilesOf(options.pool, *config));
+  if (!writable) return writable;
   const auto pool = Pool::Open(*config);
   if (!pool) return tl::unexpected(pool.error());
   const PoolInfo info = (*pool)->info();

@@ -1,12 +1,14 @@
 // kvpool: the command line.
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
-#include <new>
 #include <string>
 
 #include "apps/kvpool/command.h"
+#include "apps/kvpool/failure.h"
 #include "apps/kvpool/interrupt.h"
 #include "apps/kvpool/usage.h"
 #include "bench/compare/bench.h"
@@ -37,9 +39,19 @@ void Complain(const std::string& message) {
   fmt::print(stderr, "{}\n", message);
 }
 
+// What was printed may still be in the buffer, and a full disk shows only when it leaves.
+int Finish(int code) {
+  const bool failed = std::fflush(stdout) != 0 || std::ferror(stdout) != 0;
+  if (!failed || code != 0) return code;
+  fmt::print(stderr,
+             "kvpool: standard output cannot be written ({}): send it to a place with room\n",
+             std::strerror(errno));
+  return kExitFailure;
+}
+
 int RunAction(const Action& action) {
   const Result<void> outcome = action();
-  if (outcome) return 0;
+  if (outcome) return Finish(0);
   Complain("kvpool: " + outcome.error().message);
   return outcome.error().status == Status::kInvalid ? kExitUsage : kExitFailure;
 }
@@ -58,7 +70,7 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    return Finish(app.exit(success));
   } catch (const CLI::ParseError& error) {
     Complain(UsageError(app, error));
     return kExitUsage;
@@ -70,13 +82,12 @@ int Main(int argc, char** argv) {
 }  // namespace kvpool::cli
 
 int main(int argc, char** argv) {
+  kvpool::cli::CatchFailures();
   try {
     kvpool::cli::CatchInterrupts();
     return kvpool::cli::Main(argc, argv);
-  } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "kvpool: this machine has no memory left for it; ask for less\n");
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "kvpool: {}\n", error.what());
+  } catch (...) {
+    fmt::print(stderr, "kvpool: {}\n", kvpool::cli::Describe(std::current_exception()));
   }
   return 1;
 }

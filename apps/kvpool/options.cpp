@@ -1,5 +1,9 @@
 #include "apps/kvpool/options.h"
 
+#include <fmt/format.h>
+
+#include <charconv>
+
 #include "base/units.h"
 
 namespace kvpool::cli {
@@ -37,6 +41,17 @@ CLI::Option* AddBytes(CLI::App& command, const std::string& names, std::uint64_t
 CLI::Option* AddBytes(CLI::App& command, const std::string& names,
                       std::optional<std::uint64_t>& bytes, const std::string& what) {
   return AddSize(command, names, bytes, what);
+}
+
+CLI::Validator WholeNumber(std::uint64_t most) {
+  return {[most](std::string& text) -> std::string {
+            std::uint64_t number = 0;
+            const char* end = text.data() + text.size();
+            const auto [last, error] = std::from_chars(text.data(), end, number);
+            if (error == std::errc{} && last == end && number <= most) return {};
+            return fmt::format("\"{}\" is not a whole number from 0 to {}", text, most);
+          },
+          std::string{}};
 }
 
 CLI::Option* AddJson(CLI::App& command, std::string& file) {

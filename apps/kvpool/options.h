@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -21,6 +22,9 @@ CLI::Option* AddBytes(CLI::App& command, const std::string& names, std::uint64_t
                       const std::string& what);
 CLI::Option* AddBytes(CLI::App& command, const std::string& names,
                       std::optional<std::uint64_t>& bytes, const std::string& what);
+
+// Whole numbers from 0 to `most`; CLI11 by itself takes "-1" and what is too large for 2^64-1.
+CLI::Validator WholeNumber(std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
 
 // --json FILE.
 CLI::Option* AddJson(CLI::App& command, std::string& file);

@@ -7,10 +7,12 @@
 
 #include "apps/kvpool/interrupt.h"
 #include "apps/kvpool/options.h"
+#include "apps/kvpool/outputs.h"
 #include "apps/kvpool/pool_file.h"
 #include "apps/kvpool/progress.h"
 #include "apps/kvpool/results.h"
 #include "apps/kvpool/table.h"
+#include "base/limits.h"
 #include "base/units.h"
 #include "bench/probe/machine.h"
 #include "bench/probe/measure.h"
@@ -31,6 +33,9 @@ constexpr const char* kExamples =
       A raw drive: only read.
   kvpool probe /dev/nvme2n1 --write --yes-write /dev/nvme2n1
       A raw drive that nobody uses: what is read is written back, so its content stays.)";
+
+// One I/O of the measurement.
+constexpr std::uint64_t kMinSampleBytes = kMiB;
 
 struct ProbeOptions {
   std::vector<fs::path> paths;
@@ -230,13 +235,36 @@ Result<void> WritePoolFile(const std::vector<Probed>& all, const ProbeOptions& o
   return {};
 }
 
-Result<void> RunProbe(const ProbeOptions& options) {
+// Every mistake that can be told before anything is measured.
+Result<void> CheckProbe(const ProbeOptions& options) {
   std::error_code error;
   if (!options.out.empty() && !options.force && fs::exists(options.out, error)) {
     return Fail(Status::kInvalid, fmt::format("{} exists already: name another file or add --force "
                                               "to replace it",
                                               options.out.string()));
   }
+  if (options.sample_bytes > 0 && options.sample_bytes < kMinSampleBytes) {
+    return Fail(Status::kInvalid,
+                fmt::format("--sample {} is too small to measure: ask for {} or more",
+                            FormatBytes(options.sample_bytes), FormatBytes(kMinSampleBytes)));
+  }
+  if (!options.out.empty() && options.memory_bytes == 0 && options.paths.empty()) {
+    return Fail(Status::kInvalid,
+                "a pool needs a device: name a folder or a drive, or leave --memory 0 out");
+  }
+  std::vector<NamedFile> inputs;
+  for (const fs::path& path : options.paths) {
+    if (auto utf8 = CheckUtf8(path); !utf8) return utf8;
+    inputs.push_back({path.string(), path});
+  }
+  if (!options.out.empty()) {
+    if (auto utf8 = CheckUtf8(fs::absolute(options.out)); !utf8) return utf8;
+  }
+  return CheckOutputs({{"--out", options.out}, {"--json", options.json}}, inputs);
+}
+
+Result<void> RunProbe(const ProbeOptions& options) {
+  if (auto fine = CheckProbe(options); !fine) return fine;
   std::FILE* out = PeopleStream(options.json);
   Prober prober(options);
   PrintMachine(prober.drives(), out);

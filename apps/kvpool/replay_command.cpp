@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "apps/kvpool/options.h"
+#include "apps/kvpool/outputs.h"
 #include "index/eviction_policy.h"
 
 namespace kvpool::cli {
@@ -27,6 +28,9 @@ Result<void> RunReplay(const ReplayOptions& options) {
   if (options.index_only == !options.pool.empty()) {
     return Fail(Status::kInvalid, "say where to replay: either --index-only or --pool POOL.toml");
   }
+  if (!options.json.empty()) {
+    if (auto utf8 = CheckUtf8(options.trace); !utf8) return utf8;
+  }
   if (!options.index_only) return ReplayOnPool(options);
   if (options.capacity_blocks.empty()) {
     return Fail(Status::kInvalid,
@@ -39,6 +43,12 @@ Result<void> RunReplay(const ReplayOptions& options) {
 
 std::filesystem::path TracePath(const ReplayOptions& options) {
   return options.trace == "-" ? "/dev/stdin" : options.trace;
+}
+
+tl::unexpected<Error> NoRequest(const ReplayOptions& options) {
+  return Fail(Status::kInvalid, fmt::format("the trace {} holds no request: name a file with one "
+                                            "JSON object a line",
+                                            options.trace));
 }
 
 void TellSkipped(std::uint64_t lines, const std::string& first) {
@@ -64,6 +74,7 @@ void AddReplay(CLI::App& app, Action& action) {
   command
       .add_option("--capacity-blocks", options->capacity_blocks,
                   "With --index-only, the size of the cache in blocks")
+      ->check(WholeNumber())
       ->delimiter(',')
       ->type_name("LIST");
   command.add_option("--pool", options->pool, "The pool to replay through")->type_name("POOL.toml");
@@ -73,6 +84,7 @@ void AddReplay(CLI::App& app, Action& action) {
       ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
   command.add_option("--limit", options->limit, "Replay so many requests; 0: all")
+      ->check(WholeNumber())
       ->capture_default_str();
   command.add_flag("--skip-bad-lines", options->skip_bad_lines,
                    "Leave malformed lines out instead of stopping at the first");

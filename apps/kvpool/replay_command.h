@@ -34,6 +34,9 @@ Result<void> ReplayOnPool(const ReplayOptions& options);
 // What error messages call the trace, and its path for opening.
 std::filesystem::path TracePath(const ReplayOptions& options);
 
+// kInvalid: there was nothing to replay.
+tl::unexpected<Error> NoRequest(const ReplayOptions& options);
+
 // Says on stderr how many bad lines were left out, if any.
 void TellSkipped(std::uint64_t lines, const std::string& first);
 

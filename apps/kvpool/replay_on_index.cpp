@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "apps/kvpool/outputs.h"
 #include "apps/kvpool/progress.h"
 #include "apps/kvpool/replay_command.h"
 #include "apps/kvpool/results.h"
@@ -39,9 +40,12 @@ Result<void> ReplayOnIndex(const ReplayOptions& options) {
     if (auto known = index::MakeEvictionPolicy(policy); !known)
       return tl::unexpected(known.error());
   }
+  auto writable = CheckOutputs({{"--json", options.json}}, {{"the trace", TracePath(options)}});
+  if (!writable) return writable;
   auto trace = trace::ReadTrace(TracePath(options), {.skip_bad_lines = options.skip_bad_lines});
   if (!trace) return tl::unexpected(trace.error());
   TellSkipped(trace->lines_skipped, trace->first_skipped);
+  if (trace->requests.empty()) return NoRequest(options);
   if (options.limit > 0 && options.limit < trace->requests.size()) {
     trace->requests.resize(options.limit);
   }

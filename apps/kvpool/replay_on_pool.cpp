@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "apps/kvpool/options.h"
+#include "apps/kvpool/outputs.h"
 #include "apps/kvpool/progress.h"
 #include "apps/kvpool/replay_command.h"
 #include "apps/kvpool/results.h"
@@ -139,6 +140,9 @@ void Print(const Report& report, std::FILE* out) {
 Result<void> ReplayOnPool(const ReplayOptions& options) {
   const Result<Config> config = LoadPoolFile(options.pool);
   if (!config) return tl::unexpected(config.error());
+  std::vector<NamedFile> inputs = FilesOf(options.pool, *config);
+  inputs.push_back({"the trace", TracePath(options)});
+  if (auto writable = CheckOutputs({{"--json", options.json}}, inputs); !writable) return writable;
   auto feed = Feed::Open(options);
   if (!feed) return tl::unexpected(feed.error());
   auto pool = Pool::Open(*config);
@@ -149,6 +153,7 @@ Result<void> ReplayOnPool(const ReplayOptions& options) {
   if (auto served = (*feed)->Serve(**replay); !served) return served;
   TellSkipped((*feed)->reader().lines_skipped(), (*feed)->reader().first_skipped());
   const Report report = (*replay)->Report();
+  if (report.requests == 0) return NoRequest(options);
   Print(report, PeopleStream(options.json));
   auto written = WriteRows(options.json, Rows(options, *config, report));
   if (!written || report.wrong_bytes == 0) return written;

@@ -5,9 +5,12 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <memory>
+#include <type_traits>
 
 #include "apps/kvpool/options.h"
+#include "apps/kvpool/outputs.h"
 #include "apps/kvpool/results.h"
 #include "bench/trace/generator.h"
 
@@ -29,7 +32,8 @@ struct TraceOptions {
 Result<void> Write(const trace::GeneratorOptions& options, std::ostream& out,
                    const std::string& name) {
   trace::Generate(options, [&out](const trace::TraceRequest& request) {
-    if (out) trace::WriteTraceLine(request, out);
+    trace::WriteTraceLine(request, out);
+    return bool{out};
   });
   out.flush();
   if (out) return {};
@@ -44,6 +48,7 @@ Result<void> RunTrace(const TraceOptions& options) {
   if (!problems.empty()) {
     return Fail(Status::kInvalid, fmt::format("{}", fmt::join(problems, "\nkvpool: ")));
   }
+  if (auto writable = CheckOutputs({{"--out", options.out}}, {}); !writable) return writable;
   errno = 0;
   if (options.out == "-") return Write(options.generator, std::cout, "standard output");
   std::ofstream file(options.out, std::ios::binary);
@@ -52,7 +57,11 @@ Result<void> RunTrace(const TraceOptions& options) {
 
 void AddGeneratorOptions(CLI::App& command, trace::GeneratorOptions& options) {
   const auto add = [&command](const char* name, auto& value, const char* what) {
-    command.add_option(name, value, what)->capture_default_str();
+    CLI::Option* option = command.add_option(name, value, what)->capture_default_str();
+    using Value = std::remove_reference_t<decltype(value)>;
+    if constexpr (std::is_unsigned_v<Value>) {
+      option->check(WholeNumber(std::numeric_limits<Value>::max()));
+    }
   };
   add("--seed", options.seed, "The same seed and options give the same trace");
   add("--sessions", options.sessions, "Conversations, at most");

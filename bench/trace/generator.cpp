@@ -79,7 +79,7 @@ class Generation {
     ArriveNext();
   }
 
-  void Run(const std::function<void(const TraceRequest&)>& take) {
+  void Run(const std::function<bool(const TraceRequest&)>& take) {
     while (!sessions_.empty()) {
       Session session = sessions_.top();
       sessions_.pop();
@@ -87,7 +87,7 @@ class Generation {
         Open(session);
         ArriveNext();
       }
-      take(Turn(session));
+      if (!take(Turn(session))) return;
       if (--session.turns_left == 0 || session.tokens >= options_.max_input_tokens) continue;
       session.next_arrival_s += session.random.LogNormal(options_.think_s, options_.think_spread);
       if (session.next_arrival_s <= options_.duration_s) sessions_.push(std::move(session));
@@ -212,14 +212,17 @@ std::vector<std::string> Validate(const GeneratorOptions& options) {
 }
 
 void Generate(const GeneratorOptions& options,
-              const std::function<void(const TraceRequest&)>& take) {
+              const std::function<bool(const TraceRequest&)>& take) {
   KVPOOL_CHECK(Validate(options).empty());
   Generation(options).Run(take);
 }
 
 Trace Generate(const GeneratorOptions& options) {
   Trace trace;
-  Generate(options, [&](const TraceRequest& request) { trace.requests.push_back(request); });
+  Generate(options, [&](const TraceRequest& request) {
+    trace.requests.push_back(request);
+    return true;
+  });
   return trace;
 }
 

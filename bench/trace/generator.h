@@ -38,9 +38,10 @@ struct GeneratorOptions {
 // Every problem, one sentence each; empty when valid.
 std::vector<std::string> Validate(const GeneratorOptions& options);
 
-// The same options give the same requests, in order of arrival. `options` are valid.
+// The same options give the same requests, in order of arrival, as long as `take`
+// returns true. `options` are valid.
 void Generate(const GeneratorOptions& options,
-              const std::function<void(const TraceRequest&)>& take);
+              const std::function<bool(const TraceRequest&)>& take);
 Trace Generate(const GeneratorOptions& options);
 
 }  // namespace kvpool::trace

@@ -11,7 +11,10 @@ namespace {
 
 std::string Text(const GeneratorOptions& options) {
   std::ostringstream text;
-  Generate(options, [&](const TraceRequest& request) { WriteTraceLine(request, text); });
+  Generate(options, [&](const TraceRequest& request) {
+    WriteTraceLine(request, text);
+    return true;
+  });
   return text.str();
 }
 

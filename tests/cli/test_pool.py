@@ -143,7 +143,7 @@ class ReplayAndCheck(CliTest):
         pool = self.created_pool()
         summary, _ = self.replay(pool, self.tiny_trace())
         self.flip_stored_byte("b")
-        self.refuse("check", "--pool", pool, code=1, words=["1 of", "b ("])
+        self.refuse("check", "--pool", pool, code=1, words=["1 of", "b (", "after a crash"])
         # The damaged block was dropped: what is left is whole.
         rows = self.rows("check", "--pool", pool)
         self.assertEqual(rows[0]["blocks"], summary["stored_blocks"] - 1)
@@ -172,6 +172,16 @@ class ReplayAndCheck(CliTest):
             byte = file.read(1)[0]
             file.seek(place)
             file.write(bytes([byte ^ 1]))
+
+    def test_an_empty_trace(self):
+        self.refuse("replay", self.write("t", ""), "--pool", self.created_pool(), code=2,
+                    words=["holds no request"])
+
+    def test_blocks_that_are_too_large(self):
+        pool, trace = self.created_pool(), self.tiny_trace()
+        for size in ("1TiB", "5GiB", "10000000000000000000"):
+            self.refuse("replay", trace, "--pool", pool, "--bytes-per-block", size, code=2,
+                        words=["--bytes-per-block"])
 
     def test_blocks_of_an_odd_size(self):
         self.refuse("replay", self.tiny_trace(), "--pool", self.created_pool(),

@@ -26,6 +26,35 @@ class Probe(CliTest):
         self.assertIn("drive", [row["name"] for row in devices])
         self.assertIn("memory", [row["kind"] for row in devices])
 
+    def test_a_sample_too_small(self):
+        for size in ("1", "4KiB", "1048575"):
+            self.refuse("probe", self.dir, "--sample", size, code=2, words=["--sample", "MiB"])
+        self.succeed("probe", self.dir, "--seconds", "0.05", "--accept-buffered", "--sample", "1MiB",
+                     "--memory", 0)
+
+    def test_a_pool_without_devices(self):
+        self.refuse("probe", "--memory", 0, "--out", self.path("pool.toml"), code=2,
+                    words=["--memory"])
+        self.assertEqual(os.listdir(self.dir), [])
+
+    def test_names_that_are_not_utf_8(self):
+        folder = self.path(os.fsdecode(b"caf\xe9"))
+        os.mkdir(folder)
+        self.refuse("probe", folder, *QUICK, "--out", self.path("pool.toml"), code=2,
+                    words=["UTF-8"])
+        self.refuse("probe", self.dir, *QUICK, "--out", os.path.join(folder, "pool.toml"), code=2,
+                    words=["UTF-8"])
+        self.assertEqual(os.listdir(folder), [])
+
+    def test_tells_of_what_a_killed_run_left(self):
+        left = self.path("kvpool-temporary-abc")
+        os.mkdir(left)
+        done = self.succeed("probe", self.dir, *QUICK, "--memory", 0)
+        self.assertIn(f"rm -r {left}", done.stderr)
+        self.assertTrue(os.path.isdir(left))
+        os.rmdir(left)
+        self.assertNotIn("rm -r", self.succeed("probe", self.dir, *QUICK, "--memory", 0).stderr)
+
     def test_without_memory(self):
         rows = self.rows("probe", self.dir, *QUICK, "--memory", 0)
         self.assertEqual([row["case"] for row in rows], [self.dir])

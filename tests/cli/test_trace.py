@@ -89,6 +89,15 @@ class BadLines(CliTest):
     def test_a_deeply_nested_line(self):
         self.refuse_line('{"x": ' + "[" * 100000)
 
+    def test_the_option_that_skips_is_named(self):
+        self.refuse("replay", self.write("t", "[]\n"), "--index-only", "--capacity-blocks", 10,
+                    code=2, words=["--skip-bad-lines"])
+
+    def test_no_request_at_all(self):
+        for text in ("", "\n\n"):
+            self.refuse("replay", self.write("t", text), "--index-only", "--capacity-blocks", 10,
+                        code=2, words=["holds no request"])
+
     def test_a_file_that_is_not_there(self):
         self.refuse("replay", self.path("absent.jsonl"), "--index-only", "--capacity-blocks", 10,
                     code=2, words=["absent.jsonl"])

@@ -61,6 +61,22 @@ class Mistakes(CliTest):
         self.refuse("replay", trace, "--index-only", "--policy", "lur", "--capacity-blocks", 10,
                     code=2, words=["lur", "lru"])
 
+    def test_numbers_that_are_none(self):
+        trace = self.tiny_trace()
+        index = ("replay", trace, "--index-only", "--capacity-blocks")
+        for bad in ("-1", "99999999999999999999", "1.5", "0x10", "ten"):
+            with self.subTest(bad):
+                self.refuse(*index, bad, code=2, words=["--capacity-blocks", bad])
+                self.refuse(*index, f"10,{bad}", code=2, words=["--capacity-blocks", bad])
+                self.refuse(*index, 10, "--limit", bad, code=2, words=["--limit", bad])
+                for option in ("--sessions", "--seed", "--block-tokens", "--documents"):
+                    self.refuse("trace", option, bad, code=2, words=[option, bad])
+                for option in ("--repeat", "--seed", "--block-tokens"):
+                    self.refuse("bench", "--devices", "memory", "--dir", self.dir, option, bad,
+                                code=2, words=[option, bad])
+        self.refuse("trace", "--block-tokens", 2**32, code=2, words=["--block-tokens"])
+        self.succeed("trace", "--sessions", 2, "--seed", 2**64 - 1)
+
     def test_impossible_generator_options(self):
         self.refuse("trace", "--turns", "0", code=2, words=["turns"])
 
