@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import time
 
 from harness import CliTest, KVPOOL, main
 
@@ -157,20 +158,34 @@ class ReplayAndCheck(CliTest):
         self.assertLess(again["hit_blocks"], again["blocks"])
 
     def test_the_replay_itself_notices_a_wrong_byte(self):
-        # Without checksums the pool delivers it: the control of all tests above.
-        pool, trace = self.created_pool(verify=False), self.tiny_trace()
-        self.replay(pool, trace)
-        self.flip_stored_byte("a")
-        self.refuse("replay", trace, "--pool", pool, "--bytes-per-block", self.BLOCK, code=1,
-                    words=["wrong"])
+        # Without checksums the pool delivers it: the control of all tests above. What such a pool
+        # holds ends with its process, so the byte is flipped between two requests of one replay.
+        pool = self.created_pool(verify=False, catalog=None)
+        line = '{"timestamp": %d, "input_length": 1, "output_length": 1, "hash_ids": [1, 2, 3]}\n'
+        trace = self.write("twice.jsonl", line % 0 + line % 4000)
+        with subprocess.Popen(
+                [KVPOOL, "replay", trace, "--pool", pool, "--bytes-per-block", str(self.BLOCK),
+                 "--speed", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                text=True) as replay:
+            deadline = time.monotonic() + 3
+            while not self.stored_byte("a") and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.flip_stored_byte("a")
+            _, said = replay.communicate(timeout=60)
+        self.assertEqual(replay.returncode, 1, said)
+        self.assertIn("wrong", said)
+
+    PLACE = 2 * MIB + 4096 + 123  # behind the label, where the first unit lies
+
+    def stored_byte(self, name):
+        with open(self.path(name), "rb") as file:
+            file.seek(self.PLACE)
+            return file.read(1)[0]
 
     def flip_stored_byte(self, name):
-        """Behind the label, where the first unit lies."""
+        byte = self.stored_byte(name)
         with open(self.path(name), "r+b") as file:
-            place = 2 * MIB + 4096 + 123
-            file.seek(place)
-            byte = file.read(1)[0]
-            file.seek(place)
+            file.seek(self.PLACE)
             file.write(bytes([byte ^ 1]))
 
     def test_an_empty_trace(self):
