@@ -17,7 +17,8 @@ struct ChannelOptions {
 };
 
 // Submit a batch the caller owns, Poll for what is done. Every request that Submit took is handed
-// back by Poll exactly once, whatever happens to devices. Gets go before puts on every device.
+// back by Poll exactly once, and only when no device can touch its memory any more. Gets go before
+// puts on every lane's queue.
 // Threads: one at a time; open one channel per thread.
 class Channel {
  public:

@@ -58,7 +58,7 @@ struct Config {
 
   int version = kVersion;
   std::string name = "kvpool";
-  std::uint64_t unit_bytes = 256 * 1024;  // stripe unit: 32 KiB to 2 MiB, a power of two
+  std::uint64_t unit_bytes = 256 * 1024;  // stripe unit: 32 KiB to 1 MiB, a power of two
   std::string policy = "default";         // eviction: see docs/eviction.md
   Placement placement = Placement::kBandwidth;
   bool verify = true;             // checksums computed on put and checked on every read

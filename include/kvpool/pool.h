@@ -27,8 +27,8 @@
 
 namespace kvpool {
 
-// Memory that every device of the pool, io_uring and other processes can use without a copy:
-// 2 MiB-aligned, hugepages where free. Freed with its last owner; outlive no pool with it.
+// Memory that every device of the pool can use without a copy: 2 MiB-aligned, hugepages where
+// free. Freed with its last owner; outlive no pool with it.
 class Memory {
  public:
   virtual ~Memory() = default;
@@ -64,12 +64,12 @@ struct PoolInfo {
 // Threads: any.
 class Pool {
  public:
-  // Creates the files and the catalog that `config` names: kInvalid where one exists already, a
-  // folder is read-only, space or O_DIRECT is missing. On failure leaves nothing behind.
+  // Creates the files and the catalog that `config` names. kExists, kInvalid, kNoSpace,
+  // kUnsupported (no O_DIRECT), kIoError, each with one sentence. On failure leaves nothing behind.
   static Result<void> Create(const Config& config);
 
   // Opens what Create made; with config.create_if_missing creates it first where nothing is there.
-  // kInvalid, kUnsupported, kIoError, each with one sentence.
+  // kNotFound, kInvalid, kBusy, kCorrupt, kNoSpace, kUnsupported, kIoError, each with one sentence.
   static Result<std::unique_ptr<Pool>> Open(const Config& config);
 
   // Close all channels first. Waits for the lanes, then records what is to survive.

@@ -45,8 +45,9 @@ class Request {
   void* operation_ = nullptr;
 };
 
-// Stores blocks that are absent (put-if-absent). Results: kOk, kExists, kNoSpace, kInvalid,
-// kIoError, kTimedOut, kCancelled. Completes when the blocks are visible to Match and get; with
+// Stores blocks that are absent (put-if-absent). Results: kOk, kExists (stored already, or being
+// stored by another request), kNoSpace, kInvalid, kIoError, kTimedOut, kUnsupported (`durable`
+// without a catalog). Completes when the blocks are visible to Match and get; with
 // `durable`, when they would survive a crash.
 class PutRequest : public Request {
  public:
@@ -62,13 +63,13 @@ class PutRequest : public Request {
   Key parent;
 
   // Places the blocks on drives only, and completes when drives and catalog would bring them back
-  // after a power cut.
+  // after a power cut. Does not change a block that exists.
   bool durable = false;
 };
 
 // Brings blocks back. Results: kOk, kNotFound (absent, evicted, failed verification or failed
-// device: recompute it), kInvalid (segments smaller than the block), kTimedOut, kCancelled. The
-// bytes behind a key that is not kOk are undefined.
+// device: recompute it), kInvalid (segments smaller than the block), kTimedOut. The bytes behind a
+// key that is not kOk are undefined.
 class GetRequest : public Request {
  public:
   std::span<const Segment> into;  // as PutRequest::from; a block may be shorter than its segments
@@ -99,9 +100,10 @@ class GetRequest : public Request {
 // Removes blocks. Results: kOk, kNotFound. Their space is free once no get still reads it.
 class DropRequest : public Request {};
 
-// Completes when every named block that is present is durable; no keys: all that was put before.
-// Results: kOk, kNotFound, kIoError, kUnsupported (the block has units in memory: put it with
-// `durable` if it has to survive).
+// Completes when every named block that is present is durable; no keys: all on drives that was put
+// before, with one result for the whole. The drives' flushes bound its time, not the deadline.
+// Results: kOk, kNotFound, kIoError, kUnsupported (the block has units in memory, or
+// there is no catalog: put it with `durable`, into a pool with one).
 class FlushRequest : public Request {};
 
 }  // namespace kvpool

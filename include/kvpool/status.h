@@ -11,7 +11,7 @@ enum class Status : std::uint8_t {
   kOk = 0,
   kNotFound,     // absent, evicted, or stored bytes that could not be brought back intact
   kExists,       // a put of a key that is already stored; the stored bytes stay (put-if-absent)
-  kNoSpace,      // nothing more could be evicted; nothing that was stored is lost
+  kNoSpace,      // no room, even after evicting what may go
   kInvalid,      // the request breaks a documented limit; nothing was done
   kBusy,         // too much in flight; submit again after Poll has returned something
   kTimedOut,     // the deadline passed

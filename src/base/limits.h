@@ -20,7 +20,7 @@ inline constexpr std::size_t kMaxRequestsPerChannel = 1024;
 // Space on a device is handed out in slabs; a slab is cut into equal slots of one space.
 inline constexpr std::uint64_t kSlabBytes = 2 * kMiB;
 inline constexpr std::uint32_t kMinSlotBytes = 32 * kKiB;
-inline constexpr std::uint32_t kMaxUnitBytes = 2 * kMiB;
+inline constexpr std::uint32_t kMaxUnitBytes = 1 * kMiB;  // one I/O of any device carries a unit
 
 // What every transfer to a drive is aligned to.
 inline constexpr std::uint32_t kIoAlignment = 4096;

@@ -12,7 +12,6 @@
 
 #define KVPOOL_GUARDED_BY(x) KVPOOL_ANNOTATE(guarded_by(x))
 #define KVPOOL_REQUIRES(...) KVPOOL_ANNOTATE(requires_capability(__VA_ARGS__))
-#define KVPOOL_EXCLUDES(...) KVPOOL_ANNOTATE(locks_excluded(__VA_ARGS__))
 
 namespace kvpool {
 

@@ -1,4 +1,4 @@
-// Extents and shapes: how one block lies on devices.
+// Shapes and unit records: how one block lies on devices.
 #pragma once
 
 #include <cstdint>
@@ -6,13 +6,6 @@
 namespace kvpool::layout {
 
 using DeviceIndex = std::uint8_t;  // position in the pool's list of devices
-
-// Contiguous bytes on one device.
-struct Extent {
-  std::uint64_t offset = 0;  // bytes from the device's start
-  std::uint32_t bytes = 0;
-  DeviceIndex device = 0;
-};
 
 // How a block is cut into units: unit u is bytes [u * unit_bytes, ...) of the block, the last one
 // may be shorter. Each unit takes one slot of slot_bytes on its device.

@@ -12,6 +12,16 @@
 #include "pool/segments.h"
 
 namespace kvpool::pool {
+namespace {
+
+// Times beyond this are "for ever", and may be added to now without overflow.
+constexpr std::int64_t kForeverNs = std::int64_t{1} << 61;
+
+std::int64_t Nanoseconds(std::chrono::milliseconds time) {
+  return std::clamp<std::int64_t>(time.count(), 0, kForeverNs / 1'000'000) * 1'000'000;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Channel>> ChannelImpl::Make(ChannelParts parts) {
   std::unique_ptr<ChannelImpl> channel(new ChannelImpl(std::move(parts)));
@@ -68,7 +78,7 @@ Operation& ChannelImpl::Begin(OperationKind kind, Request& request) {
   operation->Reset(kind, request, parts_.devices);
   operation->sink = this;
   const std::int64_t patience =
-      request.deadline ? std::chrono::nanoseconds(*request.deadline).count() : parts_.deadline_ns;
+      request.deadline ? Nanoseconds(*request.deadline) : parts_.deadline_ns;
   operation->deadline_ns = parts_.clock->NowNs() + patience;
   RequestAccess::OperationOf(request) = operation;
   ++in_flight_;
@@ -98,7 +108,7 @@ Status ChannelImpl::Submit(PutRequest& request) {
   if (admitted != Status::kOk) return admitted;
   if (!request.keys.empty() && request.from.empty()) return Status::kInvalid;
   Operation& operation = Begin(OperationKind::kPut, request);
-  operation.segments = request.from;
+  operation.segments.assign(request.from.begin(), request.from.end());
   operation.durable = request.durable;
   parts_.store->PlanPut(request, operation);
   operation.Start(0);
@@ -110,7 +120,7 @@ Status ChannelImpl::Submit(GetRequest& request) {
   const Status admitted = Admit(request, request.into);
   if (admitted != Status::kOk) return admitted;
   Operation& operation = Begin(OperationKind::kGet, request);
-  operation.segments = request.into;
+  operation.segments.assign(request.into.begin(), request.into.end());
   operation.lease = request.lease;
   parts_.store->PlanGet(request, operation);
   operation.Start(parts_.store->LayersOf(request.space));
@@ -132,6 +142,7 @@ Status ChannelImpl::Submit(FlushRequest& request) {
   const Status admitted = Admit(request, {});
   if (admitted != Status::kOk) return admitted;
   Operation& operation = Begin(OperationKind::kFlush, request);
+  if (request.keys.empty()) RequestAccess::Results(request).assign(1, Status::kOk);
   parts_.store->CheckFlush(request, operation);
   operation.Start(0);
   parts_.recorder->Add(operation, *this);
@@ -149,8 +160,8 @@ void ChannelImpl::UnitsDone(Operation& operation) {
 }
 
 void ChannelImpl::Flushed(Operation& operation, Status status) {
-  for (std::size_t key = 0; status != Status::kOk && key < operation.keys.size(); ++key) {
-    if (operation.KeyStatus(key) == Status::kOk) operation.SetKeyStatus(key, Status::kIoError);
+  for (Status& result : RequestAccess::Results(*operation.request)) {
+    if (status != Status::kOk && result == Status::kOk) result = Status::kIoError;
   }
   Finish(operation);
 }
@@ -202,14 +213,15 @@ bool ChannelImpl::HasDone() {
 }
 
 bool ChannelImpl::Wait(std::chrono::nanoseconds timeout) {
-  const std::int64_t until = parts_.clock->NowNs() + timeout.count();
+  const std::int64_t until =
+      parts_.clock->NowNs() + std::clamp<std::int64_t>(timeout.count(), 0, kForeverNs);
   for (;;) {
     if (HasDone()) return true;
     const std::int64_t left = until - parts_.clock->NowNs();
     if (left <= 0) return false;
     if (parts_.own_lane && parts_.own_lane->Step()) continue;
     if (parts_.own_lane && !parts_.own_lane->Idle()) {
-      parts_.own_lane->Sleep(until);
+      parts_.own_lane->Sleep(until, event_fd_);  // or the recorder ends something
       continue;
     }
     pollfd event{event_fd_, POLLIN, 0};

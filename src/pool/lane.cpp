@@ -25,6 +25,18 @@ std::uint32_t LargestIo(std::span<const std::unique_ptr<DeviceSlot>> slots,
   return largest;
 }
 
+// Staging lies where the lane's devices do, if they agree on a node.
+int NodeOf(std::span<const std::unique_ptr<DeviceSlot>> slots,
+           std::span<const std::size_t> devices) {
+  int node = -1;
+  for (const std::size_t device : devices) {
+    const int one = slots[device]->device->traits().numa_node;
+    if (node >= 0 && one != node) return -1;
+    node = one;
+  }
+  return node;
+}
+
 }  // namespace
 
 Lane::Lane(const LaneOptions& options) : options_(options) {}
@@ -40,7 +52,7 @@ Result<std::unique_ptr<Lane>> Lane::Make(const LaneOptions& options,
   }
   const std::uint32_t buffer_bytes = LargestIo(slots, devices);
   auto region = mem::Region::Make({.bytes = std::uint64_t{buffer_bytes} * kStagingBuffers,
-                                   .numa_node = options.numa_node,
+                                   .numa_node = NodeOf(slots, devices),
                                    .shareable = false});
   if (!region) return tl::unexpected(region.error());
   lane->staging_region_ = std::move(*region);
@@ -103,7 +115,7 @@ bool Lane::Idle() const {
                      [](const auto& queue) { return !queue || queue->Idle(); });
 }
 
-void Lane::Sleep(std::int64_t until_ns) {
+void Lane::Sleep(std::int64_t until_ns, int other_fd) {
   std::int64_t next_ns = until_ns;
   for (const auto& queue : queues_) {
     if (queue) next_ns = std::min(next_ns, queue->NextStepNs());
@@ -114,8 +126,8 @@ void Lane::Sleep(std::int64_t until_ns) {
     if (wait_ns == 0) return;
     timeout = {wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
   }
-  pollfd event{event_fd_, POLLIN, 0};
-  if (ppoll(&event, 1, next_ns == device::Queue::kNever ? nullptr : &timeout, nullptr) > 0) {
+  pollfd events[2]{{event_fd_, POLLIN, 0}, {other_fd, POLLIN, 0}};  // -1 is passed over
+  if (ppoll(events, 2, next_ns == device::Queue::kNever ? nullptr : &timeout, nullptr) > 0) {
     std::uint64_t count = 0;
     [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof count);
   }

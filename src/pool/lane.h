@@ -22,10 +22,9 @@ namespace kvpool::pool {
 struct LaneOptions {
   const Clock* clock = nullptr;
   bool verify = true;
-  int numa_node = -1;  // of the staging memory
 };
 
-// Threads: Give from any; Step, NextStepNs and Run from one.
+// Threads: Give from any; Step and Sleep from one.
 class Lane {
  public:
   // `devices`: what it serves, by index into `slots`.
@@ -40,8 +39,8 @@ class Lane {
 
   // One round over inbox and queues. True when anything moved.
   bool Step();
-  // Sleeps until an event, the next timed step or `until_ns`.
-  void Sleep(std::int64_t until_ns);
+  // Sleeps until an event, the next timed step, `until_ns`, or `other_fd` (-1: none) is readable.
+  void Sleep(std::int64_t until_ns, int other_fd = -1);
   bool Idle() const;
 
   // Runs Step and Sleep on a thread of its own, until destruction.

@@ -11,6 +11,8 @@ namespace kvpool::pool {
 
 namespace {
 
+constexpr std::size_t kAtOnce = 2;  // I/Os that one Step issues, and ends
+
 // A unit is usable when the whole I/O that carries it is done, so an I/O must not take long beside
 // a layer's time: a slow drive gets smaller ones.
 std::uint32_t MaxRunBytes(const DeviceSlot& slot, const device::Traits& traits) {
@@ -29,7 +31,9 @@ LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
       staging_(staging),
       verify_(verify),
       max_run_bytes_(MaxRunBytes(slot, traits_)),
-      done_(traits_.depth) {
+      done_(kAtOnce) {
+  KVPOOL_CHECK(traits_.max_io_bytes >= kMaxUnitBytes &&
+               staging_.buffer_bytes() >= traits_.max_io_bytes);
   for (std::uint32_t i = 0; i < traits_.depth; ++i) {
     transfers_.push_back(std::make_unique<Transfer>());
     transfers_.back()->io.user = transfers_.back().get();
@@ -42,23 +46,25 @@ LaneQueue::~LaneQueue() { KVPOOL_CHECK(Idle()); }
 
 void LaneQueue::Add(DeviceBatch& batch) {
   (batch.operation->kind == OperationKind::kGet ? gets_ : puts_).push_back(&batch);
+  next_deadline_ns_ = std::min(next_deadline_ns_, batch.operation->deadline_ns);
 }
 
 bool LaneQueue::Step(std::int64_t now_ns) {
-  if (now_ns >= next_deadline_ns_) CancelExpired(now_ns);
+  if (now_ns >= next_deadline_ns_) Expire(now_ns);
   bool moved = Collect();
-  moved |= Issue(now_ns);
+  moved |= Issue();
   return moved;
 }
 
 std::int64_t LaneQueue::NextStepNs() const {
-  if (in_flight_ == 0) return device::Queue::kNever;
+  if (Idle()) return device::Queue::kNever;
   if (traits_.needs_polling) return 0;
   return std::min(queue_->NextPollNs(), next_deadline_ns_);
 }
 
 bool LaneQueue::Collect() {
-  const std::size_t count = queue_->Poll(done_);
+  // As few as Issue puts back: verifying a long list of arrivals would let the device run dry.
+  const std::size_t count = queue_->Poll(std::span(done_).first(kAtOnce));
   for (std::size_t i = 0; i < count; ++i) {
     Complete(*static_cast<Transfer*>(done_[i]->user));
   }
@@ -67,14 +73,13 @@ bool LaneQueue::Collect() {
 
 // A device may do the whole transfer inside Submit (memory, a file in the page cache), so a queue
 // issues little at a time: the lane's other devices must not start late.
-bool LaneQueue::Issue(std::int64_t now_ns) {
-  constexpr std::size_t kAtOnce = 2;
+bool LaneQueue::Issue() {
   std::array<device::Io*, kAtOnce> ios;
   std::size_t count = 0;
   bool moved = false;
   while (count < kAtOnce && !free_.empty()) {
-    Issued issued = IssueFrom(gets_, now_ns);
-    if (issued.what == Issued::kNothing) issued = IssueFrom(puts_, now_ns);
+    Issued issued = IssueFrom(gets_);
+    if (issued.what == Issued::kNothing) issued = IssueFrom(puts_);
     if (issued.what == Issued::kInPlace) {
       moved = true;
       break;
@@ -87,11 +92,10 @@ bool LaneQueue::Issue(std::int64_t now_ns) {
   return true;
 }
 
-LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches, std::int64_t now_ns) {
+LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches) {
   while (!batches.empty()) {
     DeviceBatch& batch = *batches.front();
     Operation& operation = *batch.operation;
-    if (now_ns >= operation.deadline_ns) ExpireRest(batch);
     if (batch.Exhausted()) {
       batches.pop_front();
       operation.LetGo();
@@ -264,7 +268,6 @@ void LaneQueue::Complete(Transfer& transfer) {
       transfer.staging = nullptr;
       free_.push_back(&transfer);
       --in_flight_;
-      if (in_flight_ == 0) next_deadline_ns_ = device::Queue::kNever;
       operation.UnitDone(work, last);
       return;
     }
@@ -275,12 +278,12 @@ void LaneQueue::Complete(Transfer& transfer) {
 
 // A lease of memory-resident units moves nothing: they are verified where they lie.
 void LaneQueue::ServeInPlace(DeviceBatch& batch) {
-  constexpr std::uint32_t kAtOnce = 16;
+  constexpr std::uint32_t kUnitsAtOnce = 16;
   std::uint32_t first = batch.cursor.load(std::memory_order_relaxed);
   std::uint32_t end = 0;
   do {
     if (first >= batch.end) return;
-    end = std::min(batch.end, first + kAtOnce);
+    end = std::min(batch.end, first + kUnitsAtOnce);
   } while (!batch.cursor.compare_exchange_weak(first, end, std::memory_order_relaxed));
   Operation& operation = *batch.operation;
   for (std::uint32_t position = first; position < end; ++position) {
@@ -306,8 +309,20 @@ void LaneQueue::ExpireRest(DeviceBatch& batch) {
   }
 }
 
-void LaneQueue::CancelExpired(std::int64_t now_ns) {
+// Ends what is past its deadline: what waits at once, what flies as soon as the device lets go.
+void LaneQueue::Expire(std::int64_t now_ns) {
   next_deadline_ns_ = device::Queue::kNever;
+  for (auto* batches : {&gets_, &puts_}) {
+    for (DeviceBatch* batch : *batches) {
+      if (batch->Exhausted()) continue;
+      const std::int64_t deadline = batch->operation->deadline_ns;
+      if (now_ns >= deadline) {
+        ExpireRest(*batch);
+      } else {
+        next_deadline_ns_ = std::min(next_deadline_ns_, deadline);
+      }
+    }
+  }
   for (const auto& transfer : transfers_) {
     const bool flying = std::find(free_.begin(), free_.end(), transfer.get()) == free_.end();
     if (!flying || transfer->cancelled) continue;

@@ -50,8 +50,8 @@ class LaneQueue {
   };
 
   bool Collect();
-  bool Issue(std::int64_t now_ns);
-  Issued IssueFrom(std::deque<DeviceBatch*>& batches, std::int64_t now_ns);
+  bool Issue();
+  Issued IssueFrom(std::deque<DeviceBatch*>& batches);
   bool TakeRun(DeviceBatch& batch, Transfer& transfer);
   bool Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position, bool direct);
   bool Pieces(Operation& operation, const UnitWork& work, std::vector<iovec>& pieces) const;
@@ -61,7 +61,7 @@ class LaneQueue {
   void Complete(Transfer& transfer);
   Status Check(Transfer& transfer, const UnitWork& work, std::uint64_t offset_in_staging);
   std::uint64_t ChecksumOf(Operation& operation, const UnitWork& work);
-  void CancelExpired(std::int64_t now_ns);
+  void Expire(std::int64_t now_ns);
   std::uint32_t Padded(std::uint32_t bytes) const;
 
   DeviceSlot& slot_;

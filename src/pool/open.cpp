@@ -38,7 +38,8 @@ bool NothingThere(const Config& config) {
   std::error_code ignored;
   if (KeepsCatalog(config) && fs::exists(config.catalog, ignored)) return false;
   return std::none_of(config.devices.begin(), config.devices.end(), [&](const DeviceConfig& one) {
-    return one.kind == DeviceKind::kFile && fs::exists(one.path, ignored);
+    if (one.kind == DeviceKind::kFile) return fs::exists(one.path, ignored);
+    return one.kind == DeviceKind::kBlock && device::ReadLabel(one).has_value();
   });
 }
 
@@ -203,13 +204,14 @@ Result<void> PoolImpl::OpenStore() {
     auto spaces = catalog->Spaces();
     if (!spaces) return tl::unexpected(spaces.error());
     for (const auto& [id, spec] : *spaces) store_->AddSpace(id, spec);
-    auto skipped = catalog->Load([this](catalog::BlockRow&& row) {
-      if (!store_->Restore(row.space, row)) ++lost_at_open_;
-    });
+    std::vector<catalog::BlockRow> rows;
+    auto skipped = catalog->Load([&](catalog::BlockRow&& row) { rows.push_back(std::move(row)); });
     if (!skipped) return tl::unexpected(skipped.error());
-    lost_at_open_ += *skipped;
+    auto highest = catalog->HighestGeneration();
+    if (!highest) return tl::unexpected(highest.error());
+    lost_at_open_ = *skipped + store_->Restore(rows, *highest);
   }
-  recorder_ = std::make_unique<Recorder>(*store_, slots_, std::move(catalog));
+  recorder_ = std::make_unique<Recorder>(*store_, slots_, std::move(catalog), clock_);
   return {};
 }
 

@@ -9,8 +9,7 @@ namespace kvpool::pool {
 void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t devices) {
   kind = new_kind;
   request = &new_request;
-  key_names = new_request.keys;
-  segments = {};
+  segments.clear();
   lease = durable = false;
   results_ = &RequestAccess::Results(new_request);
   results_->assign(new_request.keys.size(), Status::kOk);
@@ -27,7 +26,7 @@ void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t 
 }
 
 std::span<const Segment> Operation::SegmentsOfKey(std::uint32_t key) const {
-  return SegmentsOf(segments, key_names.size(), key);
+  return SegmentsOf(segments, keys.size(), key);
 }
 
 void Operation::Start(std::uint32_t layers) {
@@ -67,19 +66,21 @@ std::pair<std::uint32_t, std::uint32_t> Operation::LayersOf(const UnitWork& work
           static_cast<std::uint32_t>((begin + work.bytes - 1) * layers / shape.block_bytes)};
 }
 
+// Sequentially consistent throughout: two lanes that empty two layers at once must not both miss
+// what the other did.
 void Operation::AdvanceLayers(const UnitWork& work) {
   const auto [first, last] = LayersOf(work);
   bool emptied = false;
   for (std::uint32_t layer = first; layer <= last; ++layer) {
     std::atomic_ref<std::uint32_t> left(layer_units_left_[layer]);
-    emptied |= left.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    emptied |= left.fetch_sub(1) == 1;
   }
   if (!emptied) return;
   std::uint32_t ready = layers_ready_->load(std::memory_order_acquire);
   while (ready < layer_units_left_.size()) {
     std::atomic_ref<std::uint32_t> left(layer_units_left_[ready]);
-    if (left.load(std::memory_order_acquire) != 0) return;
-    if (layers_ready_->compare_exchange_weak(ready, ready + 1, std::memory_order_acq_rel)) ++ready;
+    if (left.load() != 0) return;
+    if (layers_ready_->compare_exchange_weak(ready, ready + 1)) ++ready;
   }
 }
 

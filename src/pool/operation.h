@@ -77,8 +77,7 @@ class Operation {
   bool lease = false;
   bool durable = false;
   Request* request = nullptr;
-  std::span<const Segment> segments;
-  std::span<const Key> key_names;
+  std::vector<Segment> segments;  // copied: a lane may look at them while the caller polls the end
   std::int64_t deadline_ns = 0;
   OperationSink* sink = nullptr;
   std::vector<KeyWork> keys;
@@ -88,7 +87,6 @@ class Operation {
 
   // After `units` is filled: counts, makes the batches of the devices that have work.
   // `layers`: the request's layers, for a get's progress; 0: no progress is reported.
-  // `lane_references`: how many times a lane will be given one of the batches.
   void Start(std::uint32_t layers);
   std::span<DeviceBatch> batches() { return {batches_.get(), batch_count_}; }
 

@@ -13,8 +13,8 @@ using index::EntryId;
 using index::EntryState;
 using index::kNoEntry;
 
-void Store::PlanGet(const GetRequest& get, Operation& operation) {
-  auto& block_bytes = RequestAccess::BlockBytes(const_cast<GetRequest&>(get));
+void Store::PlanGet(GetRequest& get, Operation& operation) {
+  auto& block_bytes = RequestAccess::BlockBytes(get);
   block_bytes.assign(get.keys.size(), 0);
   MutexLock lock(mutex_);
   std::uint32_t most_units = 0;
@@ -99,11 +99,17 @@ void Store::AdmitKeys(const PutRequest& put, Operation& operation) {
   for (std::uint32_t key = 0; key < put.keys.size(); ++key) {
     const std::uint64_t bytes = TotalBytes(operation.SegmentsOfKey(key));
     const layout::BlockShape shape =
-        bytes == 0 ? layout::BlockShape{} : ShapeIn(put.space.id, bytes);
+        bytes == 0 || bytes > std::uint64_t{kMaxUnitsPerBlock} * options_.unit_bytes
+            ? layout::BlockShape{}
+            : ShapeIn(put.space.id, bytes);
     const Key name = put.keys[key];
     if (shape.units == 0 || shape.units > kMaxUnitsPerBlock || name.empty() ||
         name.size() > kMaxKeyBytes) {
       operation.SetKeyStatus(key, Status::kInvalid);
+      continue;
+    }
+    if (put.durable && !options_.record_changes) {
+      operation.SetKeyStatus(key, Status::kUnsupported);
       continue;
     }
     const EntryId present = index_.Find(put.space.id, name);

@@ -130,6 +130,48 @@ TEST_F(PoolFailureTest, AHungReadEndsAtItsDeadline) {
   for (const DeviceInfo& device : pool_->info().devices) EXPECT_EQ(device.used_bytes, 0u);
 }
 
+TEST_F(PoolFailureTest, ARequestBehindAHungOneEndsAtItsOwnDeadline) {
+  Open("read.hang every=1");
+  const Blocks first("a", 4, 2 * kMiB);
+  const Blocks second("b", 4, 2 * kMiB);
+  Put(*channel_, space_, first);
+  Put(*channel_, space_, second);
+  Room first_room(first);
+  Room second_room(second);
+  GetRequest patient;
+  patient.space = space_;
+  patient.keys = first.keys;
+  patient.into = first_room.segments;
+  patient.deadline = std::chrono::milliseconds(400);
+  GetRequest hasty = {};
+  hasty.space = space_;
+  hasty.keys = second.keys;
+  hasty.into = second_room.segments;
+  hasty.deadline = std::chrono::milliseconds(50);
+  ASSERT_EQ(channel_->Submit(patient), Status::kOk);
+  ASSERT_EQ(channel_->Submit(hasty), Status::kOk);
+  Request* done = nullptr;
+  ASSERT_TRUE(channel_->Wait(std::chrono::seconds(30)));
+  ASSERT_EQ(channel_->Poll({&done, 1}), 1u);
+  EXPECT_EQ(done, &hasty);
+  EXPECT_EQ(hasty.result(0), Status::kTimedOut);
+}
+
+TEST_F(PoolFailureTest, WithoutACatalogNothingClaimsToBeDurable) {
+  Open("");
+  const Blocks blocks("c", 2, kMiB);
+  EXPECT_EQ(Put(*channel_, space_, blocks, true), All(2, Status::kUnsupported));
+  EXPECT_EQ(Put(*channel_, space_, blocks), All(2, Status::kOk));
+  FlushRequest flush;
+  flush.space = space_;
+  flush.keys = blocks.keys;
+  Complete(*channel_, flush);
+  EXPECT_EQ(flush.result(0), Status::kUnsupported);
+  flush.keys = {};
+  Complete(*channel_, flush);
+  EXPECT_EQ(flush.result(0), Status::kOk);
+}
+
 TEST_F(PoolFailureTest, ADeviceThatDisappearsTakesOnlyItsBlocks) {
   Open("disappear after=6");
   const Blocks blocks("c", 8, 2 * kMiB);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "kvpool/pool.h"
 #include "pool/device_slot.h"
 #include "pool/lane.h"
@@ -41,6 +42,7 @@ class PoolImpl final : public Pool {
 
   const Config config_;
   const Clock& clock_;
+  Mutex spaces_mutex_;  // one OpenSpace at a time: an id is chosen, then taken
   std::uint64_t pool_id_ = 0;
   std::uint64_t lost_at_open_ = 0;
   std::vector<std::unique_ptr<DeviceSlot>> slots_;

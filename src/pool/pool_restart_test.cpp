@@ -1,8 +1,11 @@
 // What survives: blocks on files after a close, found by label, and only what is whole.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <fstream>
 
+#include "catalog/catalog.h"
+#include "device/open.h"
 #include "kvpool/pool.h"
 #include "pool/inspect.h"
 #include "pool/test_pool.h"
@@ -106,6 +109,32 @@ TEST_F(PoolRestartTest, ADurablePutAvoidsMemoryAndIsRecordedWhenItCompletes) {
   auto pool = Pool::Open(copy);
   ASSERT_TRUE(pool) << pool.error().message;
   EXPECT_EQ((*pool)->info().blocks, 2u);
+}
+
+TEST_F(PoolRestartTest, TheNewerOfTwoRowsWinsTheirSlotsAndTheOtherIsForgotten) {
+  ASSERT_TRUE(Pool::Create(config_));
+  const Blocks blocks("c", 1, 2 * kMiB);
+  Open();
+  Put(*channel_, space_, blocks);
+  Close();
+  // What a crash can leave: a row of an evicted block whose slots a newer block has.
+  std::uint64_t pool_id = device::ReadLabel(config_.devices[0])->pool_id;
+  {
+    auto catalog = std::move(*catalog::Catalog::Open(config_.catalog, pool_id));
+    catalog::Change newer;
+    ASSERT_TRUE(catalog->Load([&](catalog::BlockRow&& row) { newer.row = std::move(row); }));
+    catalog::Change stale = newer;
+    stale.row.key = "evicted";
+    newer.row.generation += 1;
+    ASSERT_TRUE(catalog->Apply(std::array{stale, newer}));
+  }
+  Open();
+  EXPECT_EQ(pool_->info().blocks, 1u);
+  EXPECT_EQ(pool_->info().blocks_lost_at_open, 1u);
+  EXPECT_EQ(pool_->Match(space_, blocks.keys), 1u);
+  Close();
+  Open();
+  EXPECT_EQ(pool_->info().blocks_lost_at_open, 0u);
 }
 
 TEST_F(PoolRestartTest, CreateRefusesWhatIsThereAndLeavesNothingHalfMade) {

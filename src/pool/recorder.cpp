@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
@@ -13,13 +14,14 @@ namespace kvpool::pool {
 namespace {
 
 constexpr std::chrono::seconds kInterval{1};
-constexpr int kFlushTimeoutMs = 10'000;
+constexpr std::int64_t kFlushTimeoutNs = 10'000'000'000;
 
 // One flush on a queue of its own, waited for.
-Status FlushOne(device::Device& device) {
+Status FlushOne(device::Device& device, const Clock& clock) {
   const int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (event_fd < 0) return Status::kIoError;
   Status status = Status::kIoError;
+  const std::int64_t until = clock.NowNs() + kFlushTimeoutNs;
   if (auto queue = device.OpenQueue({.event_fd = event_fd})) {
     device::Io io;
     io.op = device::Op::kFlush;
@@ -28,11 +30,14 @@ Status FlushOne(device::Device& device) {
     if ((*queue)->Submit({&submitted, 1}) == 1) {
       bool cancelled = false;
       while ((*queue)->Poll({&done, 1}) == 0) {
-        pollfd event{event_fd, POLLIN, 0};
-        if (poll(&event, 1, cancelled ? 10 : kFlushTimeoutMs) == 0 && !cancelled) {
+        const std::int64_t now = clock.NowNs();
+        if (now >= until && !cancelled) {
           (*queue)->Cancel(io);
           cancelled = true;
         }
+        const std::int64_t next = std::min({until, (*queue)->NextPollNs(), now + 100'000'000});
+        pollfd event{event_fd, POLLIN, 0};
+        poll(&event, 1, static_cast<int>(std::max<std::int64_t>(0, next - now) / 1'000'000 + 1));
         std::uint64_t count = 0;
         [[maybe_unused]] const ssize_t got = read(event_fd, &count, sizeof count);
       }
@@ -46,8 +51,8 @@ Status FlushOne(device::Device& device) {
 }  // namespace
 
 Recorder::Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
-                   std::unique_ptr<catalog::Catalog> catalog)
-    : store_(store), slots_(slots), catalog_(std::move(catalog)) {
+                   std::unique_ptr<catalog::Catalog> catalog, const Clock& clock)
+    : store_(store), slots_(slots), clock_(clock), catalog_(std::move(catalog)) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -91,16 +96,20 @@ void Recorder::Run() {
 }
 
 Status Recorder::Record() {
+  // What could not be recorded last time is still there, and comes first.
   store_.TakeChanges(changes_);
   // Nothing new is no reason to skip the drives: their units may still be in a volatile cache.
   const Status flushed = FlushDrives();
-  if (changes_.empty() || !catalog_) return flushed;
+  if (flushed != Status::kOk || changes_.empty() || !catalog_) return flushed;
   std::lock_guard lock(catalog_mutex_);
   const auto applied = catalog_->Apply(changes_);
   if (!applied) {
-    std::fprintf(stderr, "kvpool: %s\n", applied.error().message.c_str());
+    if (!failing_) std::fprintf(stderr, "kvpool: %s\n", applied.error().message.c_str());
+    failing_ = true;
     return applied.error().status;
   }
+  failing_ = false;
+  changes_.clear();
   return flushed;
 }
 
@@ -110,7 +119,7 @@ Status Recorder::FlushDrives() {
     if (slot->volatile_bytes) continue;
     const std::uint64_t written = slot->bytes_written.load();
     if (written == slot->bytes_flushed.load()) continue;
-    const Status one = FlushOne(*slot->device);
+    const Status one = FlushOne(*slot->device, clock_);
     if (one == Status::kOk) {
       slot->bytes_flushed.store(written);
     } else {

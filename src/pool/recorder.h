@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "catalog/catalog.h"
 #include "pool/device_slot.h"
 #include "pool/operation.h"
@@ -31,7 +32,7 @@ class Recorder {
  public:
   // `catalog` may be null: then a flush only flushes the drives.
   Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
-           std::unique_ptr<catalog::Catalog> catalog);
+           std::unique_ptr<catalog::Catalog> catalog, const Clock& clock);
   ~Recorder();  // records what is left
 
   // The operation's Flushed follows, on the recorder's thread.
@@ -51,9 +52,11 @@ class Recorder {
 
   Store& store_;
   const std::span<const std::unique_ptr<DeviceSlot>> slots_;
+  const Clock& clock_;
   std::mutex catalog_mutex_;
   std::unique_ptr<catalog::Catalog> catalog_;
-  std::vector<catalog::Change> changes_;
+  std::vector<catalog::Change> changes_;  // not recorded yet; of the recorder's thread
+  bool failing_ = false;                  // said once
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -9,7 +9,9 @@ namespace kvpool::pool {
 
 std::uint64_t TotalBytes(std::span<const Segment> segments) {
   std::uint64_t total = 0;
-  for (const Segment& segment : segments) total += segment.bytes;
+  for (const Segment& segment : segments) {
+    if (__builtin_add_overflow(total, segment.bytes, &total)) return ~std::uint64_t{0};
+  }
   return total;
 }
 

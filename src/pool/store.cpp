@@ -94,7 +94,7 @@ void Store::CheckFlush(const FlushRequest& flush, Operation& operation) const {
     const EntryId entry = index_.Find(flush.space.id, flush.keys[i]);
     if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
       operation.SetKeyStatus(i, Status::kNotFound);
-    } else if (!Recordable(index_.View(entry))) {
+    } else if (!options_.record_changes || !Recordable(index_.View(entry))) {
       operation.SetKeyStatus(i, Status::kUnsupported);
     }
   }
@@ -207,52 +207,76 @@ layout::BlockShape Store::ShapeIn(std::uint32_t space, std::uint64_t block_bytes
                          static_cast<std::uint32_t>(unit / kIoAlignment * kIoAlignment));
 }
 
-bool Store::Restore(std::uint32_t space, const catalog::BlockRow& row) {
-  MutexLock lock(mutex_);
-  if (space >= spaces_.size() || row.key.empty() || row.key.size() > kMaxKeyBytes ||
-      row.block_bytes == 0)
-    return false;
-  const layout::BlockShape shape = ShapeIn(space, row.block_bytes);
-  if (shape.units != row.units.size() || index_.Find(space, row.key) != kNoEntry) return false;
+bool Store::ReserveSlots(const catalog::BlockRow& row, const layout::BlockShape& shape) {
   std::size_t reserved = 0;
   for (; reserved < row.units.size(); ++reserved) {
     const layout::UnitRecord& unit = row.units[reserved];
     if (unit.device() >= devices_.size()) break;
     DeviceSlot& slot = *devices_[unit.device()];
     if (slot.volatile_bytes) break;
-    if (!slot.space->Reserve(space, shape.slot_bytes, unit.offset())) break;
+    if (!slot.space->Reserve(row.space, shape.slot_bytes, unit.offset())) break;
   }
-  if (reserved < row.units.size()) {
-    for (std::size_t i = 0; i < reserved; ++i) {
-      devices_[row.units[i].device()]->space->Free(row.units[i].offset());
-    }
-    return false;
+  if (reserved == row.units.size()) return true;
+  for (std::size_t i = 0; i < reserved; ++i) {
+    devices_[row.units[i].device()]->space->Free(row.units[i].offset());
   }
-  const EntryId entry =
-      index_.Reserve({.space = space,
-                      .key = row.key,
-                      .shape = shape,
-                      .generation = row.generation,
-                      .ordinal = row.ordinal,
-                      .parent = row.parent.empty() ? kNoEntry : index_.Find(space, row.parent)});
+  return false;
+}
+
+EntryId Store::RestoreOne(const catalog::BlockRow& row) {
+  if (row.space >= spaces_.size() || !spaces_[row.space].open || row.key.empty() ||
+      row.key.size() > kMaxKeyBytes || row.block_bytes == 0 ||
+      row.block_bytes > std::uint64_t{kMaxUnitsPerBlock} * options_.unit_bytes) {
+    return kNoEntry;
+  }
+  const layout::BlockShape shape = ShapeIn(row.space, row.block_bytes);
+  if (shape.units != row.units.size() || index_.Find(row.space, row.key) != kNoEntry ||
+      !ReserveSlots(row, shape)) {
+    return kNoEntry;
+  }
+  const EntryId entry = index_.Reserve({.space = row.space,
+                                        .key = row.key,
+                                        .shape = shape,
+                                        .generation = row.generation,
+                                        .ordinal = row.ordinal,
+                                        .parent = kNoEntry});
   std::copy(row.units.begin(), row.units.end(), index_.View(entry).units.begin());
   index_.Publish(entry);
   KVPOOL_CHECK(!index_.Unpin(entry));
   counts_.blocks += 1;
   counts_.block_bytes += row.block_bytes;
-  next_generation_ = std::max(next_generation_, row.generation + 1);
-  return true;
+  return entry;
 }
 
-void Store::SetNextGeneration(std::uint64_t generation) {
+std::uint64_t Store::Restore(std::span<const catalog::BlockRow> rows,
+                             std::uint64_t highest_generation) {
   MutexLock lock(mutex_);
-  next_generation_ = std::max(next_generation_, generation);
+  std::uint64_t refused = 0;
+  std::vector<EntryId> entries;
+  next_generation_ = std::max(next_generation_, highest_generation + 1);
+  for (const catalog::BlockRow& row : rows) {
+    next_generation_ = std::max(next_generation_, row.generation + 1);
+    entries.push_back(RestoreOne(row));
+    if (entries.back() != kNoEntry) continue;
+    ++refused;
+    catalog::Change change{catalog::Change::Kind::kRemove, {}};
+    change.row.generation = row.generation;
+    changes_.push_back(std::move(change));
+  }
+  // Oldest first: parents come before children, and the newest end as the most recently used.
+  for (std::size_t i = rows.size(); i-- > 0;) {
+    if (entries[i] == kNoEntry) continue;
+    const Key parent = rows[i].parent;
+    index_.Reference(entries[i], parent.empty() ? kNoEntry : index_.Find(rows[i].space, parent));
+  }
+  return refused;
 }
 
 void Store::TakeChanges(std::vector<catalog::Change>& changes) {
-  changes.clear();
   MutexLock lock(mutex_);
-  std::swap(changes, changes_);
+  changes.insert(changes.end(), std::make_move_iterator(changes_.begin()),
+                 std::make_move_iterator(changes_.end()));
+  changes_.clear();
 }
 
 Store::Counts Store::counts() const {

@@ -51,7 +51,7 @@ class Store {
   void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const;
 
   // Fills the operation with what is to be moved, or settles keys at once. Pins what it names.
-  void PlanGet(const GetRequest& get, Operation& operation);
+  void PlanGet(GetRequest& get, Operation& operation);
   void PlanPut(const PutRequest& put, Operation& operation);
   // After the last unit: publishes or frees what was put; lets go of what was read.
   void FinishGet(Operation& operation);
@@ -64,11 +64,13 @@ class Store {
   void FillViews(const Operation& operation, GetRequest& get) const;
   void Unpin(const Operation& operation);
 
-  // Restart: takes over one recorded block. False when its units are not (all) there any more.
-  bool Restore(std::uint32_t space, const catalog::BlockRow& row);
-  void SetNextGeneration(std::uint64_t generation);
+  // Restart: takes over recorded blocks, newest first, so that a stale row never wins a key or a
+  // slot. Rows whose units are not all there, or that a newer one has replaced, are removed from
+  // the record. Chains the blocks. Returns how many rows were refused. `highest_generation`: of all
+  // that was ever recorded.
+  std::uint64_t Restore(std::span<const catalog::BlockRow> rows, std::uint64_t highest_generation);
 
-  // What has to be recorded since the last call, in order.
+  // Appends what has to be recorded since the last call, in order.
   void TakeChanges(std::vector<catalog::Change>& changes);
 
   struct Counts {
@@ -107,6 +109,9 @@ class Store {
   void Settle(index::EntryId entry, bool may_erase) KVPOOL_REQUIRES(mutex_);
   void RecordAdded(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   bool Recordable(const index::EntryView& view) const KVPOOL_REQUIRES(mutex_);
+  index::EntryId RestoreOne(const catalog::BlockRow& row) KVPOOL_REQUIRES(mutex_);
+  bool ReserveSlots(const catalog::BlockRow& row, const layout::BlockShape& shape)
+      KVPOOL_REQUIRES(mutex_);
 
   const StoreOptions options_;
   const std::span<const std::unique_ptr<DeviceSlot>> devices_;
