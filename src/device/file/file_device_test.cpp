@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "device/file/file_device.h"
 
 #include <fcntl.h>
@@ -187,7 +188,8 @@ TEST_F(FileDevice, ALockThatIsReleasedLateIsObtained) {
   Create();
   auto first = OpenDevice(config_).value();
   std::thread holder([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    const std::int64_t late = Clock::Monotonic().NowNs() + 20'000'000;
+    while (Clock::Monotonic().NowNs() < late) std::this_thread::yield();
     first.reset();
   });
   const auto second = OpenDevice(config_);
