@@ -1,5 +1,5 @@
-#include "base/clock.h"
 #include "device/file/file_device.h"
+#include "base/clock.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
