@@ -2,11 +2,11 @@
 #include "base/clock.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#include <chrono>
 #include <csignal>
 #include <fstream>
 #include <thread>
