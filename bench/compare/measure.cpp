@@ -147,7 +147,7 @@ Sample MeasureChecksums(std::span<const std::byte> bytes, std::uint64_t unit_byt
   sample.seconds = SecondsOf([&] {
     for (std::uint32_t unit = 0; !bytes.empty(); ++unit) {
       const auto piece = bytes.first(std::min<std::uint64_t>(unit_bytes, bytes.size()));
-      all ^= UnitChecksum::Of(1, unit, piece);
+      all ^= Digest({reinterpret_cast<const char*>(piece.data()), piece.size()}, unit);
       bytes = bytes.subspan(piece.size());
     }
   });

@@ -25,8 +25,8 @@ class UnitChecksum {
   void Add(std::span<const std::byte> bytes);
   std::uint64_t End() const;
 
-  // The same for a unit in one piece.
-  static std::uint64_t Of(std::uint64_t seed, std::uint32_t unit, std::span<const std::byte> bytes);
+  // Begin, Add and End of a unit in one piece.
+  std::uint64_t Of(std::uint64_t seed, std::uint32_t unit, std::span<const std::byte> bytes);
 
  private:
   void* state_;

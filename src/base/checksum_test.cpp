@@ -16,23 +16,25 @@ std::vector<std::byte> Bytes(std::size_t count) {
 TEST(UnitChecksum, PiecesGiveWhatOnePieceGives) {
   const auto bytes = Bytes(10'000);
   UnitChecksum checksum;
+  const auto whole = checksum.Of(5, 3, bytes);
   checksum.Begin(5, 3);
   checksum.Add(std::span(bytes).first(1));
   checksum.Add(std::span(bytes).subspan(1, 4095));
   checksum.Add(std::span(bytes).subspan(4096));
-  EXPECT_EQ(checksum.End(), UnitChecksum::Of(5, 3, bytes));
+  EXPECT_EQ(checksum.End(), whole);
 }
 
 TEST(UnitChecksum, DiffersForAnotherKeyGenerationUnitSpaceOrBit) {
   auto bytes = Bytes(4096);
+  UnitChecksum checksum;
   const auto seed = ChecksumSeed(1, "key", 1);
-  const auto right = UnitChecksum::Of(seed, 0, bytes);
-  EXPECT_NE(right, UnitChecksum::Of(ChecksumSeed(1, "kex", 1), 0, bytes));
-  EXPECT_NE(right, UnitChecksum::Of(ChecksumSeed(1, "key", 2), 0, bytes));
-  EXPECT_NE(right, UnitChecksum::Of(ChecksumSeed(2, "key", 1), 0, bytes));
-  EXPECT_NE(right, UnitChecksum::Of(seed, 1, bytes));
+  const auto right = checksum.Of(seed, 0, bytes);
+  EXPECT_NE(right, checksum.Of(ChecksumSeed(1, "kex", 1), 0, bytes));
+  EXPECT_NE(right, checksum.Of(ChecksumSeed(1, "key", 2), 0, bytes));
+  EXPECT_NE(right, checksum.Of(ChecksumSeed(2, "key", 1), 0, bytes));
+  EXPECT_NE(right, checksum.Of(seed, 1, bytes));
   bytes[77] ^= std::byte{4};
-  EXPECT_NE(right, UnitChecksum::Of(seed, 0, bytes));
+  EXPECT_NE(right, checksum.Of(seed, 0, bytes));
 }
 
 }  // namespace

@@ -212,8 +212,8 @@ std::uint64_t LaneQueue::ChecksumOf(Operation& operation, const UnitWork& work) 
   Pieces(operation, work, scratch_);
   const std::uint64_t seed = operation.keys[work.key].seed;
   if (scratch_.size() == 1) {
-    return UnitChecksum::Of(seed, work.unit,
-                            {static_cast<const std::byte*>(scratch_[0].iov_base), work.bytes});
+    return checksum_.Of(seed, work.unit,
+                        {static_cast<const std::byte*>(scratch_[0].iov_base), work.bytes});
   }
   checksum_.Begin(seed, work.unit);
   for (const iovec& piece : scratch_) {
@@ -228,7 +228,7 @@ Status LaneQueue::Check(Transfer& transfer, const UnitWork& work, std::uint64_t 
   if (transfer.staging != nullptr) {
     const std::span<const std::byte> bytes{transfer.staging + offset_in_staging, work.bytes};
     if (verify_) {
-      found = UnitChecksum::Of(operation.keys[work.key].seed, work.unit, bytes);
+      found = checksum_.Of(operation.keys[work.key].seed, work.unit, bytes);
     }
     if (found == work.checksum) {
       scratch_.clear();
@@ -289,9 +289,8 @@ void LaneQueue::ServeInPlace(DeviceBatch& batch) {
   for (std::uint32_t position = first; position < end; ++position) {
     const UnitWork& work = operation.UnitAt(batch, position);
     Status status = Status::kOk;
-    if (verify_ &&
-        UnitChecksum::Of(operation.keys[work.key].seed, work.unit,
-                         {slot_.device->Map(work.offset), work.bytes}) != work.checksum) {
+    if (verify_ && checksum_.Of(operation.keys[work.key].seed, work.unit,
+                                {slot_.device->Map(work.offset), work.bytes}) != work.checksum) {
       slot_.checksum_failures.fetch_add(1, std::memory_order_relaxed);
       status = Status::kCorrupt;
     }
