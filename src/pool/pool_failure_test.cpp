@@ -123,10 +123,8 @@ TEST_F(PoolFailureTest, AHungReadEndsAtItsDeadline) {
   get.deadline = std::chrono::milliseconds(50);
   Complete(*channel_, get);
   for (std::size_t key = 0; key < 4; ++key) EXPECT_EQ(get.result(key), Status::kTimedOut);
-  DropRequest drop;  // and no pin is left behind
-  drop.space = space_;
-  drop.keys = blocks.keys;
-  Complete(*channel_, drop);
+  // and no pin is left behind
+  Drop(*channel_, space_, blocks.keys);
   for (const DeviceInfo& device : pool_->info().devices) EXPECT_EQ(device.used_bytes, 0u);
 }
 

@@ -75,10 +75,7 @@ TEST_F(PoolRestartTest, DroppedBlocksStayDropped) {
   const Blocks blocks("c", 2, kMiB);
   Open();
   Put(*channel_, space_, blocks);
-  DropRequest drop;
-  drop.space = space_;
-  drop.keys = std::span(blocks.keys).first(1);
-  Complete(*channel_, drop);
+  Drop(*channel_, space_, std::span(blocks.keys).first(1));
   Close();
   Open();
   EXPECT_EQ(pool_->info().blocks, 1u);

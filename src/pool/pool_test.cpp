@@ -128,11 +128,7 @@ TEST_F(PoolTest, AMissingKeyDoesNotSpoilTheOthers) {
   Open();
   const Blocks blocks("c", 3, kMiB);
   Put(*channel_, space_, blocks);
-  DropRequest drop;
-  drop.space = space_;
-  drop.keys = std::span(blocks.keys).subspan(1, 1);
-  Complete(*channel_, drop);
-  EXPECT_EQ(drop.result(0), Status::kOk);
+  EXPECT_EQ(Drop(*channel_, space_, std::span(blocks.keys).subspan(1, 1)), All(1, Status::kOk));
   EXPECT_EQ(pool_->Match(space_, blocks.keys), 1u);
   std::array<bool, 3> present{};
   pool_->Contains(space_, blocks.keys, present);
@@ -200,10 +196,7 @@ TEST_F(PoolTest, LeasesMemoryInPlaceAndHoldsItUntilRelease) {
   get.lease = true;
   Complete(*channel_, get);
   const auto before = pool_->info().devices[0].used_bytes;
-  DropRequest drop;
-  drop.space = space_;
-  drop.keys = blocks.keys;
-  Complete(*channel_, drop);
+  Drop(*channel_, space_, blocks.keys);
   EXPECT_EQ(pool_->info().devices[0].used_bytes, before);
   std::size_t in_place = 0;
   for (std::size_t key = 0; key < 4; ++key) {
@@ -340,10 +333,7 @@ TEST_F(PoolTest, SeveralThreadsUnderPressureNeverSeeWrongBytes) {
       const auto context = static_cast<std::uint32_t>(random() % 12);
       const Blocks blocks("s" + std::to_string(context), 1 + context % 5, 700'000, context);
       if (random() % 3 == 0) {
-        DropRequest drop;
-        drop.space = space_;
-        drop.keys = blocks.keys;
-        Complete(*channel, drop);
+        Drop(*channel, space_, blocks.keys);
       }
       Put(*channel, space_, blocks);
       Room room(blocks);

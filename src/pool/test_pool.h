@@ -113,6 +113,14 @@ inline std::vector<Status> Get(Channel& channel, Space space, const Blocks& bloc
   return {get.results().begin(), get.results().end()};
 }
 
+inline std::vector<Status> Drop(Channel& channel, Space space, std::span<const Key> keys) {
+  DropRequest drop;
+  drop.space = space;
+  drop.keys = keys;
+  Complete(channel, drop);
+  return {drop.results().begin(), drop.results().end()};
+}
+
 inline std::vector<Status> All(std::size_t count, Status status) {
   return std::vector<Status>(count, status);
 }
