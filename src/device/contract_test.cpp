@@ -1,5 +1,6 @@
 // What every device promises, back end or wrapper.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <functional>
 #include <map>
@@ -15,6 +16,7 @@ namespace {
 struct Case {
   const char* name;
   std::function<Result<std::unique_ptr<Device>>(const ScratchFolder&)> make;
+  bool registered_memory = false;
 };
 
 Result<std::unique_ptr<Device>> MakeFile(const ScratchFolder& folder, OpenOptions options = {},
@@ -40,6 +42,7 @@ constexpr SlowConfig kSlow{.bytes_per_s = 2e9, .latency_us = 50, .seed = 3};
 const Case kCases[] = {
     {"memory", [](const ScratchFolder&) { return MakeMemory(); }},
     {"file", [](const ScratchFolder& folder) { return MakeFile(folder); }},
+    {"file_registered", [](const ScratchFolder& folder) { return MakeFile(folder); }, true},
     {"file_threads",
      [](const ScratchFolder& folder) { return MakeFile(folder, {.avoid_io_uring = true}); }},
     {"slow_memory",
@@ -76,13 +79,17 @@ class Contract : public ::testing::TestWithParam<Case> {
     auto device = GetParam().make(folder_);
     ASSERT_TRUE(device) << device.error().message;
     device_ = std::move(*device);
+    if (GetParam().registered_memory) Buffer::register_in = &registered_;
     owner_ = std::make_unique<Owner>(*device_);
   }
+
+  void TearDown() override { Buffer::register_in = nullptr; }
 
   const Traits& traits() const { return device_->traits(); }
   std::uint32_t Step() const { return std::max(traits().alignment, 512u); }
 
   ScratchFolder folder_;
+  mem::RegisteredMemory registered_;
   std::unique_ptr<Device> device_;
   std::unique_ptr<Owner> owner_;
 };
@@ -309,6 +316,29 @@ TEST_P(Contract, TwoQueuesDoNotDisturbEachOther) {
   EXPECT_EQ(other.Run(read), Status::kOk);
   EXPECT_TRUE(std::equal(a.data(), a.data() + a.size(), in.data()));
   EXPECT_TRUE(std::equal(b.data(), b.data() + b.size(), in.data() + a.size()));
+}
+
+// Memory that went away and came back at the same place is another one.
+TEST_P(Contract, FreedMemoryIsNotWrittenThroughAnOldPin) {
+  Buffer out(64 * kKiB);
+  out.Fill(9);
+  TestIo write(Op::kWrite, 0, {out.All()});
+  ASSERT_EQ(owner_->Run(write), Status::kOk);
+  void* place = nullptr;
+  for (int round = 0; round < 4; ++round) {
+    void* memory = ::mmap(place, 64 * kKiB, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | (place == nullptr ? 0 : MAP_FIXED), -1, 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    place = memory;
+    const std::span<std::byte> bytes{static_cast<std::byte*>(memory), 64 * kKiB};
+    const bool registers = round % 2 == 0;
+    if (registers) registered_.Add(bytes);
+    TestIo read(Op::kRead, 0, {{memory, 32 * kKiB}, {bytes.data() + 32 * kKiB, 32 * kKiB}});
+    EXPECT_EQ(owner_->Run(read), Status::kOk);
+    EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), out.data())) << round;
+    if (registers) registered_.Remove(bytes);
+  }
+  ::munmap(place, 64 * kKiB);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Contract, ::testing::ValuesIn(kCases),

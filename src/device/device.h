@@ -12,6 +12,7 @@
 
 #include "kvpool/result.h"
 #include "kvpool/status.h"
+#include "mem/registered_memory.h"
 
 namespace kvpool::device {
 
@@ -53,6 +54,9 @@ struct QueueOptions {
   // waits for it polls until Poll gives less than was asked, and takes EINTR as a wake-up: the
   // kernel finishes transfers on the waiting thread.
   int event_fd = -1;
+  // Where most transfers go; outlives the queue. A device that can makes them cheaper there; null:
+  // nothing is known of them.
+  const mem::RegisteredMemory* registered = nullptr;
 };
 
 // One thread's path to one device. Threads: one.

@@ -115,7 +115,8 @@ class SlowDevice final : public Device {
 
   Result<std::unique_ptr<Queue>> OpenQueue(const QueueOptions& options) override {
     // Copies are collected inside Submit: waking the owner for them would only cost time.
-    auto inner = inner_->OpenQueue(inline_ ? QueueOptions{} : options);
+    auto inner =
+        inner_->OpenQueue(inline_ ? QueueOptions{.registered = options.registered} : options);
     if (!inner) return tl::unexpected(inner.error());
     return std::make_unique<SlowQueue>(std::move(*inner), pacer_, clock_);
   }

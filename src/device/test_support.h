@@ -63,8 +63,12 @@ class Buffer {
       : data_(static_cast<std::byte*>(std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096))),
         bytes_(bytes) {
     std::fill_n(data_, bytes, std::byte{fill});
+    if (registered_ != nullptr) registered_->Add(memory());
   }
-  ~Buffer() { std::free(data_); }
+  ~Buffer() {
+    if (registered_ != nullptr) registered_->Remove(memory());
+    std::free(data_);
+  }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
 
@@ -81,13 +85,19 @@ class Buffer {
   std::size_t size() const { return bytes_; }
   iovec Part(std::size_t offset, std::size_t bytes) { return {data_ + offset, bytes}; }
   iovec All() { return {data_, bytes_}; }
+
+  // Where buffers made from now on are registered; null: nowhere.
+  static inline mem::RegisteredMemory* register_in = nullptr;
   friend bool operator==(const Buffer& a, const Buffer& b) {
     return std::equal(a.data_, a.data_ + a.bytes_, b.data_, b.data_ + b.bytes_);
   }
 
  private:
+  std::span<std::byte> memory() { return {data_, bytes_}; }
+
   std::byte* data_;
   std::size_t bytes_;
+  mem::RegisteredMemory* const registered_ = register_in;
 };
 
 // An Io and the segments it needs.
@@ -109,7 +119,7 @@ struct TestIo : Io {
 class Owner {
  public:
   explicit Owner(Device& device) : event_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    auto queue = device.OpenQueue({.event_fd = event_fd_});
+    auto queue = device.OpenQueue({.event_fd = event_fd_, .registered = Buffer::register_in});
     if (!queue) ADD_FAILURE() << queue.error().message;
     queue_ = std::move(*queue);
   }

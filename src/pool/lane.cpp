@@ -57,9 +57,11 @@ Result<std::unique_ptr<Lane>> Lane::Make(const LaneOptions& options,
   if (!region) return tl::unexpected(region.error());
   lane->staging_region_ = std::move(*region);
   lane->staging_ = std::make_unique<mem::BufferPool>(lane->staging_region_->bytes(), buffer_bytes);
+  options.registered->Add(lane->staging_region_->bytes());
   lane->queues_.resize(slots.size());
   for (const std::size_t device : devices) {
-    auto queue = slots[device]->device->OpenQueue({.event_fd = lane->event_fd_});
+    auto queue = slots[device]->device->OpenQueue(
+        {.event_fd = lane->event_fd_, .registered = options.registered});
     if (!queue) return tl::unexpected(queue.error());
     lane->queues_[device] = std::make_unique<LaneQueue>(*slots[device], std::move(*queue),
                                                         *lane->staging_, options.verify);
@@ -74,6 +76,7 @@ Lane::~Lane() {
     thread_.join();
   }
   queues_.clear();
+  if (staging_region_) options_.registered->Remove(staging_region_->bytes());
   if (event_fd_ >= 0) close(event_fd_);
 }
 
@@ -83,6 +86,11 @@ void Lane::Give(DeviceBatch& batch) {
     inbox_.push_back(&batch);
     inbox_filled_.store(true, std::memory_order_release);
   }
+  Wake();
+}
+
+void Lane::TakeInMemory() {
+  memory_changed_.store(true, std::memory_order_release);
   Wake();
 }
 
@@ -104,8 +112,9 @@ bool Lane::Step() {
     taken_.clear();
     moved = true;
   }
+  const bool all = memory_changed_.exchange(false, std::memory_order_acquire);
   for (const auto& queue : queues_) {
-    if (queue && !queue->Idle()) moved |= queue->Step(options_.clock->NowNs());
+    if (queue && (all || !queue->Idle())) moved |= queue->Step(options_.clock->NowNs());
   }
   return moved;
 }

@@ -13,6 +13,7 @@
 #include "kvpool/result.h"
 #include "mem/buffer_pool.h"
 #include "mem/region.h"
+#include "mem/registered_memory.h"
 #include "pool/device_slot.h"
 #include "pool/lane_queue.h"
 #include "pool/operation.h"
@@ -22,6 +23,7 @@ namespace kvpool::pool {
 struct LaneOptions {
   const Clock* clock = nullptr;
   bool verify = true;
+  mem::RegisteredMemory* registered = nullptr;  // outlives the lane
 };
 
 // Threads: Give from any; Step and Sleep from one.
@@ -36,6 +38,9 @@ class Lane {
   // Hands over a batch of a device that this lane serves. The caller has counted the lane in
   // Operation::AddLane.
   void Give(DeviceBatch& batch);
+
+  // Has every queue take in what changed in the registered memory, before it is needed.
+  void TakeInMemory();
 
   // One round over inbox and queues. True when anything moved.
   bool Step();
@@ -61,6 +66,7 @@ class Lane {
   Mutex mutex_;
   std::vector<DeviceBatch*> inbox_ KVPOOL_GUARDED_BY(mutex_);
   std::atomic<bool> inbox_filled_{false};
+  std::atomic<bool> memory_changed_{false};
   std::vector<DeviceBatch*> taken_;
 
   std::atomic<bool> stop_{false};

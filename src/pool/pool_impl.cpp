@@ -10,26 +10,38 @@
 namespace kvpool::pool {
 namespace {
 
+using Registry = std::shared_ptr<mem::RegisteredMemory>;
+
 class RegionMemory final : public Memory {
  public:
-  explicit RegionMemory(std::unique_ptr<mem::Region> region) : region_(std::move(region)) {}
+  RegionMemory(std::unique_ptr<mem::Region> region, Registry registry)
+      : region_(std::move(region)), registry_(std::move(registry)) {
+    registry_->Add(region_->bytes());
+  }
+  ~RegionMemory() override { registry_->Remove(region_->bytes()); }
   std::span<std::byte> bytes() const override { return region_->bytes(); }
   std::string description() const override { return region_->description(); }
 
  private:
-  std::unique_ptr<mem::Region> region_;
+  const std::unique_ptr<mem::Region> region_;
+  const Registry registry_;
 };
 
 class CallersMemory final : public Memory {
  public:
-  explicit CallersMemory(std::span<std::byte> bytes) : bytes_(bytes) {}
+  CallersMemory(std::span<std::byte> bytes, Registry registry)
+      : bytes_(bytes), registry_(std::move(registry)) {
+    registry_->Add(bytes_);
+  }
+  ~CallersMemory() override { registry_->Remove(bytes_); }
   std::span<std::byte> bytes() const override { return bytes_; }
   std::string description() const override {
     return "the caller's own; used in place where it is aligned to 4 KiB";
   }
 
  private:
-  std::span<std::byte> bytes_;
+  const std::span<std::byte> bytes_;
+  const Registry registry_;
 };
 
 }  // namespace
@@ -65,7 +77,7 @@ Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& opt
   if (options.caller_driven) {
     std::vector<std::size_t> all(slots_.size());
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
-    auto lane = Lane::Make({.clock = &clock_, .verify = config_.verify}, slots_, all);
+    auto lane = Lane::Make(OptionsOfLanes(), slots_, all);
     if (!lane) return tl::unexpected(lane.error());
     parts.own_lane = std::move(*lane);
   }
@@ -83,12 +95,24 @@ void PoolImpl::Contains(Space space, std::span<const Key> keys, std::span<bool> 
 Result<std::shared_ptr<Memory>> PoolImpl::Allocate(std::uint64_t bytes, int numa_node) {
   auto region = mem::Region::Make({.bytes = bytes, .numa_node = numa_node, .shareable = false});
   if (!region) return tl::unexpected(region.error());
-  return std::make_shared<RegionMemory>(std::move(*region));
+  auto memory = std::make_shared<RegionMemory>(std::move(*region), registered_);
+  TakeInMemory();
+  return memory;
 }
 
 Result<std::shared_ptr<Memory>> PoolImpl::Register(std::span<std::byte> bytes) {
   if (bytes.empty()) return Fail(Status::kInvalid, "there is nothing to register: 0 bytes");
-  return std::make_shared<CallersMemory>(bytes);
+  auto memory = std::make_shared<CallersMemory>(bytes, registered_);
+  TakeInMemory();
+  return memory;
+}
+
+LaneOptions PoolImpl::OptionsOfLanes() const {
+  return {.clock = &clock_, .verify = config_.verify, .registered = registered_.get()};
+}
+
+void PoolImpl::TakeInMemory() const {
+  for (const auto& lane : lanes_) lane->TakeInMemory();
 }
 
 PoolInfo PoolImpl::info() const {
@@ -129,7 +153,7 @@ Result<void> PoolImpl::StartLanes() {
                                     std::max(1u, std::thread::hardware_concurrency()));
   lanes_of_device_.resize(slots_.size());
   for (const auto& devices : assigned) {
-    auto lane = Lane::Make({.clock = &clock_, .verify = config_.verify}, slots_, devices);
+    auto lane = Lane::Make(OptionsOfLanes(), slots_, devices);
     if (!lane) return tl::unexpected(lane.error());
     for (const std::size_t device : devices) lanes_of_device_[device].push_back(lane->get());
     lanes_.push_back(std::move(*lane));

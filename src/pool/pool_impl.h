@@ -39,12 +39,17 @@ class PoolImpl final : public Pool {
   Result<void> OpenDevices();
   Result<void> OpenStore();
   Result<void> StartLanes();
+  LaneOptions OptionsOfLanes() const;
+  void TakeInMemory() const;
 
   const Config config_;
   const Clock& clock_;
   Mutex spaces_mutex_;  // one OpenSpace at a time: an id is chosen, then taken
   std::uint64_t pool_id_ = 0;
   std::uint64_t lost_at_open_ = 0;
+  // Shared with the memory that was handed out.
+  const std::shared_ptr<mem::RegisteredMemory> registered_ =
+      std::make_shared<mem::RegisteredMemory>();
   std::vector<std::unique_ptr<DeviceSlot>> slots_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Recorder> recorder_;
