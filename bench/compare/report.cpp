@@ -93,7 +93,7 @@ std::string Table(std::span<const Row> rows) {
   table += "</tr></thead>\n";
   for (const CaseTable& part : MakeTables(rows)) {
     table += fmt::format("<tbody><tr><th scope=\"rowgroup\">{}</th><td colspan=\"{}\"></td></tr>\n",
-                         Escape(part.title), TableColumns().size() - 1);
+                         Escape(part.name + ": " + part.bytes), TableColumns().size() - 1);
     for (const auto& cells : part.rows) {
       table += cells.front().starts_with("pool") ? "<tr class=\"own\">" : "<tr>";
       for (const std::string& cell : cells) table += fmt::format("<td>{}</td>", Escape(cell));

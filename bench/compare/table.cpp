@@ -51,13 +51,35 @@ std::vector<std::string> Cells(const Row& row, const Row* reference) {
       compare ? Times(reference->expected_bytes_per_s, row.expected_bytes_per_s) : std::string()};
 }
 
+// The first two cells name the case and its bytes, the third the method.
+constexpr std::size_t kTextColumns = 3;
+
 std::string Aligned(std::span<const std::string> cells, std::span<const std::size_t> widths) {
   std::string line = "  ";
   for (std::size_t c = 0; c < cells.size(); ++c) {
-    line += c == 0 ? fmt::format("{:<{}}", cells[c], widths[c])
-                   : fmt::format("  {:>{}}", cells[c], widths[c]);
+    line += c < kTextColumns ? fmt::format("{:<{}}  ", cells[c], widths[c])
+                             : fmt::format("{:>{}}  ", cells[c], widths[c]);
   }
-  return line + "\n";
+  return line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+}
+
+// Every case and method under one header; a case is named in its first row.
+std::string OneTable(std::span<const Row> rows) {
+  std::vector<std::vector<std::string>> lines{{"case", "bytes"}};
+  lines[0].insert(lines[0].end(), kColumns.begin(), kColumns.end());
+  for (const CaseTable& table : MakeTables(rows)) {
+    for (std::size_t i = 0; i < table.rows.size(); ++i) {
+      lines.push_back({i == 0 ? table.name : "", i == 0 ? table.bytes : ""});
+      lines.back().insert(lines.back().end(), table.rows[i].begin(), table.rows[i].end());
+    }
+  }
+  std::vector<std::size_t> widths(lines[0].size());
+  for (const auto& line : lines) {
+    for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], line[c].size());
+  }
+  std::string text;
+  for (const auto& line : lines) text += Aligned(line, widths);
+  return text;
 }
 
 }  // namespace
@@ -76,7 +98,7 @@ std::vector<CaseTable> MakeTables(std::span<const Row> rows) {
   for (const Row& row : rows) {
     if (tables.empty() || row.case_name != case_name) {
       case_name = row.case_name;
-      tables.push_back({fmt::format("{}: {}", case_name, FormatBytes(row.bytes)), {}});
+      tables.push_back({case_name, FormatBytes(row.bytes), {}});
     }
     tables.back().rows.push_back(Cells(row, Reference(rows, case_name)));
   }
@@ -84,20 +106,8 @@ std::vector<CaseTable> MakeTables(std::span<const Row> rows) {
 }
 
 void PrintTable(const BenchResult& result, std::FILE* out) {
-  const std::vector<CaseTable> tables = MakeTables(result.rows);
-  const std::vector<std::string> header(kColumns.begin(), kColumns.end());
-  std::vector<std::size_t> widths;
-  for (std::size_t c = 0; c < header.size(); ++c) {
-    widths.push_back(header[c].size());
-    for (const CaseTable& table : tables) {
-      for (const auto& row : table.rows) widths[c] = std::max(widths[c], row[c].size());
-    }
-  }
   for (const auto& [name, value] : result.facts) fmt::print(out, "{:<17} {}\n", name, value);
-  for (const CaseTable& table : tables) {
-    fmt::print(out, "\n{}\n{}", table.title, Aligned(header, widths));
-    for (const auto& row : table.rows) fmt::print(out, "{}", Aligned(row, widths));
-  }
+  fmt::print(out, "\n{}", OneTable(result.rows));
   fmt::print(out,
              "\nof devices: share of the summed bandwidth. layers at: worst time until layers 0..j "
              "are complete, over\ntheir share of the whole (1.00: in step). gain: how many times "

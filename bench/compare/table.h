@@ -10,7 +10,8 @@
 namespace kvpool::bench {
 
 struct CaseTable {
-  std::string title;                           // "prefix=25%: 512 MiB"
+  std::string name;                            // "prefix=25%"
+  std::string bytes;                           // "512 MiB"
   std::vector<std::vector<std::string>> rows;  // as many cells as TableColumns(); "" where absent
 };
 
