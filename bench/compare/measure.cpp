@@ -67,7 +67,8 @@ class Measurement {
   tl::unexpected<Error> Failed(const char* what) const {
     const int failed = errno;
     return Fail(failed == ENOSPC ? Status::kNoSpace : Status::kIoError,
-                fmt::format("cannot {} {}: {}.", what, file_.string(), std::strerror(failed)),
+                fmt::format("cannot {} {}: {}; name another folder with --dir.", what,
+                            file_.string(), std::strerror(failed)),
                 failed);
   }
 

@@ -155,6 +155,7 @@ EntryId Index::Reserve(const NewEntry& block) {
   entry.units = static_cast<std::uint16_t>(block.shape.units);
   entry.unit_pages = PagesOf(block.shape.unit_bytes);
   entry.slot_pages = PagesOf(block.shape.slot_bytes);
+  pinned_slot_bytes_ += SlotBytes(entry);
   std::uninitialized_value_construct_n(UnitsOf(entry), block.shape.units);
 
   table_.Insert(hash, id, [this](EntryId other) { return entries_[other].hash; });
@@ -183,14 +184,16 @@ void Index::Reference(EntryId id, EntryId parent) {
 }
 
 void Index::Pin(EntryId id) {
-  KVPOOL_CHECK(entries_[id].state != EntryState::kFree);
-  ++entries_[id].pins;
+  Entry& entry = entries_[id];
+  KVPOOL_CHECK(entry.state != EntryState::kFree);
+  if (entry.pins++ == 0) pinned_slot_bytes_ += SlotBytes(entry);
 }
 
 bool Index::Unpin(EntryId id) {
   Entry& entry = entries_[id];
   KVPOOL_CHECK(entry.pins > 0);
   if (--entry.pins > 0) return false;
+  pinned_slot_bytes_ -= SlotBytes(entry);
   if (entry.state == EntryState::kDoomed) return true;
   KVPOOL_CHECK(entry.state == EntryState::kVisible);
   last_victim_ = kNoEntry;

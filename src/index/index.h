@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "base/limits.h"
 #include "index/chunked_vector.h"
 #include "index/eviction_policy.h"
 #include "index/hash_table.h"
@@ -82,6 +83,8 @@ class Index {
 
   // --- bookkeeping ---
   std::size_t size() const { return visible_; }
+  // What the units of all blocks with a pin occupy: no eviction can free it.
+  std::uint64_t pinned_slot_bytes() const { return pinned_slot_bytes_; }
   // Calls visit(EntryId) for every kVisible entry, in no particular order.
   template <class Visit>
   void ForEach(Visit&& visit) const {
@@ -113,6 +116,9 @@ class Index {
   };
   static_assert(sizeof(Entry) == 80);
 
+  static std::uint64_t SlotBytes(const Entry& entry) {
+    return std::uint64_t{entry.units} * entry.slot_pages * kIoAlignment;
+  }
   static std::uint64_t HashOf(std::uint32_t space, Key key);
   static Key KeyOf(const Entry& entry);
   static layout::UnitRecord* UnitsOf(const Entry& entry);
@@ -134,6 +140,7 @@ class Index {
   EntryId first_free_ = kNoEntry;
   EntryId last_victim_ = kNoEntry;
   std::size_t visible_ = 0;
+  std::uint64_t pinned_slot_bytes_ = 0;
 };
 
 }  // namespace kvpool::index

@@ -135,7 +135,7 @@ void Store::PlaceGroup(const PutRequest& put, Operation& operation,
                        std::span<const std::uint32_t> keys, std::uint64_t first_ordinal) {
   const layout::BlockShape shape = operation.keys[keys.front()].shape;
   const std::uint64_t possible =
-      std::min<std::uint64_t>(keys.size(), CapacityUnits(shape, put.durable) / shape.units);
+      std::min<std::uint64_t>(keys.size(), AttainableUnits(shape, put.durable) / shape.units);
   const std::uint64_t free = MakeRoom(shape, put.space.id, possible * shape.units, put.durable);
   const std::size_t fitting = std::min<std::uint64_t>(possible, free / shape.units);
   for (const std::uint32_t key : keys.subspan(fitting)) {
@@ -182,14 +182,16 @@ std::uint64_t Store::MakeRoom(const layout::BlockShape& shape, std::uint32_t spa
   return free;
 }
 
-// What empty devices would hold: asking for more must not evict anything.
-std::uint64_t Store::CapacityUnits(const layout::BlockShape& shape, bool durable) const {
+// What devices without anything that can go would hold, at most: asking for more must not evict.
+std::uint64_t Store::AttainableUnits(const layout::BlockShape& shape, bool durable) const {
   std::uint64_t units = 0;
   for (const auto& slot : devices_) {
     if (durable && slot->volatile_bytes) continue;
     units += slot->space->capacity_bytes() / kSlabBytes * (kSlabBytes / shape.slot_bytes);
   }
-  return units;
+  // Which devices the pinned blocks lie on is not known: for a durable put they may be others.
+  const std::uint64_t pinned = durable ? 0 : index_.pinned_slot_bytes() / shape.slot_bytes;
+  return units - std::min(units, pinned);
 }
 
 std::uint64_t Store::FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const {

@@ -184,6 +184,26 @@ TEST_F(PoolTest, ABlockThatCanNeverFitEvictsNothing) {
   EXPECT_EQ(pool_->Match(space_, Blocks("small", 2, 1).keys), 2u);
 }
 
+TEST_F(PoolTest, ABlockThatCannotFitBesideLeasesEvictsNothing) {
+  Open();
+  const Blocks leased("leased", 2, 48 * kMiB);
+  const Blocks others("others", 8, 2 * kMiB);
+  ASSERT_EQ(Put(*channel_, space_, leased), All(2, Status::kOk));
+  ASSERT_EQ(Put(*channel_, space_, others), All(8, Status::kOk));
+  Room room(leased);
+  GetRequest get;
+  get.space = space_;
+  get.keys = leased.keys;
+  get.into = room.segments;
+  get.lease = true;
+  Complete(*channel_, get);
+  EXPECT_EQ(Put(*channel_, space_, Blocks("huge", 1, 110 * kMiB)), All(1, Status::kNoSpace));
+  EXPECT_EQ(pool_->info().evictions, 0u);
+  EXPECT_EQ(pool_->Match(space_, others.keys), 8u);
+  channel_->Release(get);
+  EXPECT_EQ(Put(*channel_, space_, Blocks("huge", 1, 110 * kMiB)), All(1, Status::kOk));
+}
+
 TEST_F(PoolTest, LeasesMemoryInPlaceAndHoldsItUntilRelease) {
   Open();
   const Blocks blocks("c", 4, 2 * kMiB);

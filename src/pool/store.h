@@ -94,7 +94,7 @@ class Store {
                          bool durable) KVPOOL_REQUIRES(mutex_);
   layout::BlockShape ShapeIn(std::uint32_t space, std::uint64_t block_bytes) const
       KVPOOL_REQUIRES(mutex_);
-  std::uint64_t CapacityUnits(const layout::BlockShape& shape, bool durable) const
+  std::uint64_t AttainableUnits(const layout::BlockShape& shape, bool durable) const
       KVPOOL_REQUIRES(mutex_);
   std::uint64_t BytesNeeded(const index::EntryView& view, bool lease) const KVPOOL_REQUIRES(mutex_);
   void GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
