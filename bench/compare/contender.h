@@ -80,9 +80,17 @@ class Contender {
   virtual std::string note() const = 0;
 };
 
-// The pool under test, or the same engine with every device given the same share. `content` must
-// outlive it: its buffer is registered with the pool.
-Result<std::unique_ptr<Contender>> MakePoolContender(const Setting& setting, Placement placement,
+// A pool that a contender opens.
+struct PoolParts {
+  Config config;
+  std::vector<std::size_t> device_of;  // by device of `config`: which of Setting::devices it is
+  bool keep = false;                   // it is somebody's: only the bench's own blocks go
+};
+// Of the setting's memory and files, with room for the context and little more; or the same engine
+// with every device given the same share.
+PoolParts MakePoolParts(const Setting& setting, Placement placement);
+// The pool under test. `buffer` must outlive it: it is registered with the pool.
+Result<std::unique_ptr<Contender>> MakePoolContender(const Setting& setting, PoolParts parts,
                                                      std::span<std::byte> buffer);
 // What caches do today: memory first, then files on the fastest drive; every fourth block is in
 // memory. `direct`: the same at its best.

@@ -53,6 +53,8 @@ Setting MakeSetting(const BenchOptions& options) {
   return setting;
 }
 
+}  // namespace
+
 std::vector<Case> MakeCases(const BenchOptions& options, std::uint64_t blocks) {
   std::vector<Case> cases;
   for (const double percent : options.prefix_percent) {
@@ -90,6 +92,8 @@ void ApplyMemorySpeed(Plan& plan) {
   }
 }
 
+namespace {
+
 Result<void> ApplyFolderSpeed(Plan& plan, const Filesystem& filesystem, std::uint64_t seed) {
   double emulated = 0;
   double full_speed_files = 0;
@@ -120,6 +124,8 @@ Result<void> ApplyFolderSpeed(Plan& plan, const Filesystem& filesystem, std::uin
   return {};
 }
 
+}  // namespace
+
 Result<void> CheckMemory(std::uint64_t needed) {
   const std::uint64_t available = mem::AvailableMemory();
   if (needed <= available) return {};
@@ -128,6 +134,8 @@ Result<void> CheckMemory(std::uint64_t needed) {
                           "memory), and {} is available: use a smaller --context.",
                           FormatBytes(needed), FormatBytes(available)));
 }
+
+namespace {
 
 Result<void> CheckRoom(const Plan& plan, const BenchOptions& options,
                        const std::optional<Filesystem>& filesystem) {
@@ -149,6 +157,8 @@ Result<void> CheckRoom(const Plan& plan, const BenchOptions& options,
   }
   return {};
 }
+
+}  // namespace
 
 void AddFacts(const BenchOptions& options, Plan& plan) {
   const Setting& setting = plan.setting;
@@ -177,8 +187,6 @@ void AddFacts(const BenchOptions& options, Plan& plan) {
       "Repeats",
       fmt::format("{}, methods in turn, another first each time; medians shown", options.repeat));
 }
-
-}  // namespace
 
 std::string SettingsText(const BenchOptions& options) {
   std::string text;

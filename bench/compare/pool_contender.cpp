@@ -12,6 +12,7 @@
 #include "bench/compare/contender.h"
 #include "bench/compare/layer_clock.h"
 #include "bench/compare/scratch.h"
+#include "device/open.h"
 #include "kvpool/pool.h"
 
 namespace kvpool::bench {
@@ -63,8 +64,8 @@ std::vector<std::uint64_t> Capacities(const Setting& setting, Placement placemen
 
 class PoolContender final : public Contender {
  public:
-  PoolContender(const Setting& setting, Placement placement)
-      : setting_(setting), placement_(placement) {}
+  PoolContender(const Setting& setting, PoolParts parts)
+      : setting_(setting), parts_(std::move(parts)) {}
   ~PoolContender() override;
   Result<void> Open(std::span<std::byte> buffer);
 
@@ -77,17 +78,16 @@ class PoolContender final : public Contender {
   std::string note() const override;
 
  private:
-  Config MakeConfig() const;
   Result<Sample> Get(std::uint64_t blocks, std::span<std::byte> into, LayerClock* layers);
   std::chrono::nanoseconds PollPeriod(std::uint64_t bytes) const;
   // Submits, waits and fills in what was measured; looks at the layers in between where asked.
   template <class AnyRequest>
   Result<Sample> Run(AnyRequest& request, std::uint64_t blocks, LayerClock* layers);
 
+  void DropBlocks();
+
   const Setting setting_;
-  const Placement placement_;
-  Config config_;
-  std::vector<std::size_t> device_of_;  // the pool's device -> Setting's; without empty memory
+  const PoolParts parts_;
   std::unique_ptr<Pool> pool_;
   std::shared_ptr<Memory> registered_;
   std::unique_ptr<Channel> channel_;
@@ -96,42 +96,8 @@ class PoolContender final : public Contender {
   std::vector<Key> keys_;
 };
 
-Config PoolContender::MakeConfig() const {
-  Config config;
-  config.name = placement_ == Placement::kEqual ? "equal" : "pool";
-  config.unit_bytes = setting_.unit_bytes;
-  config.placement = placement_;
-  config.verify = setting_.verify;
-  config.deadline = kDeadline;
-  config.create_if_missing = true;
-  const std::vector<std::uint64_t> capacities = Capacities(setting_, placement_);
-  for (std::size_t d = 0; d < setting_.devices.size(); ++d) {
-    const DeviceSpeed& speed = setting_.devices[d];
-    if (capacities[d] == 0) continue;
-    DeviceConfig device;
-    device.kind = speed.kind;
-    device.name = fmt::format("{}-{}", speed.kind == DeviceKind::kMemory ? "memory" : "file", d);
-    device.capacity_bytes = capacities[d];
-    device.numa_node = speed.numa_node;
-    device.read_bytes_per_s = speed.read_bytes_per_s;
-    device.write_bytes_per_s = speed.write_bytes_per_s;
-    if (speed.kind == DeviceKind::kFile) {
-      device.path = setting_.folder / fmt::format("{}-{}", config.name, d);
-      device.accept_buffered = setting_.accept_buffered;
-    }
-    if (speed.emulated) device.slow = SlowConfig{.bytes_per_s = speed.read_bytes_per_s};
-    config.devices.push_back(device);
-  }
-  return config;
-}
-
 Result<void> PoolContender::Open(std::span<std::byte> buffer) {
-  config_ = MakeConfig();
-  const std::vector<std::uint64_t> capacities = Capacities(setting_, placement_);
-  for (std::size_t d = 0; d < capacities.size(); ++d) {
-    if (capacities[d] != 0) device_of_.push_back(d);
-  }
-  auto pool = Pool::Open(config_);
+  auto pool = Pool::Open(parts_.config);
   if (!pool) return tl::unexpected(pool.error());
   pool_ = std::move(*pool);
   auto registered = pool_->Register(buffer);
@@ -159,13 +125,23 @@ Result<void> PoolContender::Open(std::span<std::byte> buffer) {
 }
 
 PoolContender::~PoolContender() {
+  if (parts_.keep && channel_ != nullptr) DropBlocks();
   channel_.reset();
   registered_.reset();
   pool_.reset();
-  std::error_code ignored;
-  for (const DeviceConfig& device : config_.devices) {
-    if (!device.path.empty()) std::filesystem::remove(device.path, ignored);
+  if (parts_.keep) return;
+  for (const DeviceConfig& device : parts_.config.devices) {
+    [[maybe_unused]] const auto gone = device::RemoveDevice(device);
   }
+}
+
+void PoolContender::DropBlocks() {
+  DropRequest drop;
+  drop.space = space_;
+  drop.keys = keys_;
+  if (channel_->Submit(drop) != Status::kOk) return;
+  Request* done = nullptr;
+  while (channel_->Poll({&done, 1}) == 0) channel_->Wait(kPatience);
 }
 
 // Fine enough to time the layers to a few thousandths, and no finer: looking costs CPU time.
@@ -260,16 +236,16 @@ Result<Sample> PoolContender::Get(std::uint64_t blocks, std::span<std::byte> int
 }
 
 void PoolContender::DropCaches() {
-  for (const DeviceConfig& device : config_.devices) {
-    if (!device.path.empty()) DropFromPageCache(device.path);
+  for (const DeviceConfig& device : parts_.config.devices) {
+    if (device.kind == DeviceKind::kFile) DropFromPageCache(device.path);
   }
 }
 
 std::vector<std::uint64_t> PoolContender::BytesRead() const {
   std::vector<std::uint64_t> read(setting_.devices.size());
   const PoolInfo info = pool_->info();
-  for (std::size_t d = 0; d < device_of_.size() && d < info.devices.size(); ++d) {
-    read[device_of_[d]] = info.devices[d].bytes_read;
+  for (std::size_t d = 0; d < parts_.device_of.size() && d < info.devices.size(); ++d) {
+    read[parts_.device_of[d]] = info.devices[d].bytes_read;
   }
   return read;
 }
@@ -287,9 +263,40 @@ std::string PoolContender::note() const {
 
 }  // namespace
 
-Result<std::unique_ptr<Contender>> MakePoolContender(const Setting& setting, Placement placement,
+PoolParts MakePoolParts(const Setting& setting, Placement placement) {
+  PoolParts parts;
+  Config& config = parts.config;
+  config.name = placement == Placement::kEqual ? "equal" : "pool";
+  config.unit_bytes = setting.unit_bytes;
+  config.placement = placement;
+  config.verify = setting.verify;
+  config.deadline = kDeadline;
+  config.create_if_missing = true;
+  const std::vector<std::uint64_t> capacities = Capacities(setting, placement);
+  for (std::size_t d = 0; d < setting.devices.size(); ++d) {
+    const DeviceSpeed& speed = setting.devices[d];
+    if (capacities[d] == 0) continue;
+    DeviceConfig device;
+    device.kind = speed.kind;
+    device.name = fmt::format("{}-{}", speed.kind == DeviceKind::kMemory ? "memory" : "file", d);
+    device.capacity_bytes = capacities[d];
+    device.numa_node = speed.numa_node;
+    device.read_bytes_per_s = speed.read_bytes_per_s;
+    device.write_bytes_per_s = speed.write_bytes_per_s;
+    if (speed.kind == DeviceKind::kFile) {
+      device.path = setting.folder / fmt::format("{}-{}", config.name, d);
+      device.accept_buffered = setting.accept_buffered;
+    }
+    if (speed.emulated) device.slow = SlowConfig{.bytes_per_s = speed.read_bytes_per_s};
+    config.devices.push_back(device);
+    parts.device_of.push_back(d);
+  }
+  return parts;
+}
+
+Result<std::unique_ptr<Contender>> MakePoolContender(const Setting& setting, PoolParts parts,
                                                      std::span<std::byte> buffer) {
-  auto contender = std::make_unique<PoolContender>(setting, placement);
+  auto contender = std::make_unique<PoolContender>(setting, std::move(parts));
   if (auto opened = contender->Open(buffer); !opened) return tl::unexpected(opened.error());
   return contender;
 }

@@ -19,10 +19,12 @@
 namespace kvpool::bench {
 namespace {
 
-Result<std::unique_ptr<Contender>> MakeContender(std::string_view method, const Setting& setting,
-                                                 std::span<std::byte> buffer) {
-  if (method == "pool") return MakePoolContender(setting, Placement::kBandwidth, buffer);
-  if (method == "equal") return MakePoolContender(setting, Placement::kEqual, buffer);
+Result<std::unique_ptr<Contender>> MakeUsual(std::string_view method, const Setting& setting,
+                                             std::span<std::byte> buffer) {
+  if (method == "pool" || method == "equal") {
+    const auto placement = method == "pool" ? Placement::kBandwidth : Placement::kEqual;
+    return MakePoolContender(setting, MakePoolParts(setting, placement), buffer);
+  }
   if (method == "serial") return MakeSerialContender(setting, false);
   if (method == "serial-direct") return MakeSerialContender(setting, true);
   return MakeFioContender(setting);
@@ -139,7 +141,7 @@ Result<void> Runner::RunMethod(std::uint32_t repeat, std::size_t method) {
   const std::string prefix = fmt::format("repeat {} of {}: {}", repeat + 1, options_.repeat, name);
   Report(prefix + ", storing", name, setting_.blocks);
   content_->Fill();
-  auto contender = MakeContender(name, setting_, content_->buffer());
+  auto contender = plan_.make(name, setting_, content_->buffer());
   if (!contender) return Named(name, contender.error());
   auto stored = (*contender)->Store(*content_);
   if (!stored) return Named(name, stored.error());
@@ -244,7 +246,12 @@ Need NeedOf(std::string_view method, const Setting& setting) {
 Result<BenchResult> RunBench(const BenchOptions& options) {
   auto plan = MakePlan(options);
   if (!plan) return tl::unexpected(plan.error());
-  return Runner(options, std::move(*plan)).Run();
+  plan->make = MakeUsual;
+  return RunPlan(options, std::move(*plan));
+}
+
+Result<BenchResult> RunPlan(const BenchOptions& options, Plan plan) {
+  return Runner(options, std::move(plan)).Run();
 }
 
 }  // namespace kvpool::bench
