@@ -80,6 +80,9 @@ Result<std::uint64_t> CapacityOf(const Probed& probed, std::uint64_t nodes,
     case DeviceKind::kFile:
       return FileCapacity(probed, options);
     case DeviceKind::kBlock:
+    case DeviceKind::kNvme:
+    case DeviceKind::kSpdk:
+    case DeviceKind::kDrive:
       break;
   }
   return std::uint64_t{0};  // all of it

@@ -13,7 +13,19 @@
 
 namespace kvpool {
 
-enum class DeviceKind : std::uint8_t { kMemory, kFile, kBlock };
+enum class DeviceKind : std::uint8_t {
+  kMemory,
+  kFile,
+  kBlock,  // a raw drive through the kernel's block layer
+  kNvme,   // an NVMe drive by io_uring passthrough: no block layer
+  kSpdk,   // an NVMe drive from user space, local or over a network
+  kDrive,  // a raw drive by the best way that this machine has: kNvme, or else kBlock
+};
+
+// A drive without a filesystem. It is used whole where no capacity is given.
+constexpr bool IsRawDrive(DeviceKind kind) {
+  return kind != DeviceKind::kMemory && kind != DeviceKind::kFile;
+}
 
 // Gives a device a speed that it does not have: unequal pools on any machine.
 struct SlowConfig {
@@ -27,14 +39,18 @@ struct SlowConfig {
 struct DeviceConfig {
   std::string name;  // unique in the pool
   DeviceKind kind = DeviceKind::kFile;
-  std::filesystem::path path;        // file or block device; empty for memory
-  std::uint64_t capacity_bytes = 0;  // a multiple of 2 MiB; 0 with kBlock: all of it
+  std::filesystem::path path;        // file or drive; empty for memory and kSpdk
+  std::uint64_t capacity_bytes = 0;  // a multiple of 2 MiB; 0 with a raw drive: all of it
   int numa_node = -1;                // memory: the node it is bound to; -1: wherever
   double read_bytes_per_s = 0;       // as measured by `kvpool probe`; > 0
   double write_bytes_per_s = 0;      // > 0
   bool accept_buffered = false;      // file: go through the page cache where O_DIRECT is refused
+  std::string address;               // kSpdk: a transport id, see docs/configuration.md
   std::optional<SlowConfig> slow;
   std::string faults;  // a script of faults for tests, see docs/configuration.md; empty: none
+
+  // The path or address, as messages name it; empty for memory.
+  std::string Where() const { return address.empty() ? path.string() : address; }
 
   friend bool operator==(const DeviceConfig&, const DeviceConfig&) = default;
 };

@@ -38,7 +38,7 @@ class Memory {
 
 struct DeviceInfo {
   std::string name;
-  std::string kind;         // "memory", "file", "block"
+  std::string kind;         // "memory", "file", "block", "nvme", "spdk"
   std::string description;  // the path taken and why: "io_uring, O_DIRECT", "node 0, hugepages"
   std::uint64_t capacity_bytes = 0;
   std::uint64_t used_bytes = 0;

@@ -13,6 +13,8 @@
 namespace kvpool::config {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::uint64_t kMaxDeviceBytes = std::uint64_t{1} << 52;  // what a unit's record can name
 constexpr std::size_t kMaxNameBytes = 64;
 constexpr std::uint32_t kMaxLanes = 1024;
@@ -101,7 +103,7 @@ class Checker {
       Add("", "{} devices are more than the limit of {}: leave some out", count, kMaxDevices);
       return;
     }
-    std::map<std::filesystem::path, std::string> taken;
+    std::map<fs::path, std::string> taken;
     if (!config_.catalog.empty()) taken[config_.catalog.lexically_normal()] = "the catalog";
     std::set<std::string> names;
     for (std::size_t i = 0; i < count; ++i) {
@@ -113,22 +115,20 @@ class Checker {
         Add(key + "name", "{}: another device has this name: names are unique in a pool", owner);
       }
       CheckDevice(device, key, owner);
-      if (device.path.empty()) continue;
-      const auto [user, fresh] = taken.try_emplace(device.path.lexically_normal(), owner);
-      if (!fresh)
-        Add(key + "path", "{}: {} uses the same path: give each its own", owner, user->second);
+      const bool spdk = device.kind == DeviceKind::kSpdk;
+      if (device.Where().empty()) continue;
+      const auto [user, fresh] = taken.try_emplace(
+          spdk ? fs::path(device.address) : device.path.lexically_normal(), owner);
+      if (!fresh) {
+        Add(key + (spdk ? "address" : "path"), "{}: {} uses the same {}: give each its own", owner,
+            user->second, spdk ? "address" : "path");
+      }
     }
   }
 
   void CheckDevice(const DeviceConfig& device, const std::string& key, const std::string& owner) {
     const bool memory = device.kind == DeviceKind::kMemory;
-    CheckPath(key + "path", owner, device.path.string());
-    if (memory && !device.path.empty())
-      Add(key + "path", "{}: memory has no path: remove it", owner);
-    if (!memory && device.path.empty()) {
-      Add(key + "path", "{}: the path is missing: name the {}", owner,
-          device.kind == DeviceKind::kFile ? "file" : "block device");
-    }
+    CheckPlace(device, key, owner);
     CheckCapacity(device, key + "capacity", owner);
     if (device.numa_node < -1 || (!memory && device.numa_node != -1)) {
       Add(key + "numa_node", "{}: numa_node {} is for memory, 0 or above, or -1 for any: change it",
@@ -144,9 +144,36 @@ class Checker {
     if (device.slow) CheckSlow(*device.slow, key + "slow.", owner);
   }
 
+  // Where the device is: a path, an address, or neither.
+  void CheckPlace(const DeviceConfig& device, const std::string& key, const std::string& owner) {
+    const bool memory = device.kind == DeviceKind::kMemory;
+    const bool spdk = device.kind == DeviceKind::kSpdk;
+    CheckPath(key + "path", owner, device.path.string());
+    if (memory && !device.path.empty())
+      Add(key + "path", "{}: memory has no path: remove it", owner);
+    if (spdk && !device.path.empty())
+      Add(key + "path", "{}: spdk reaches its drive by address: write that instead", owner);
+    if (!memory && !spdk && device.path.empty()) {
+      Add(key + "path", "{}: the path is missing: name the {}", owner,
+          device.kind == DeviceKind::kFile ? "file" : "drive");
+    }
+    if (!spdk) {
+      if (!device.address.empty())
+        Add(key + "address", "{}: address is for spdk: remove it, or set kind to spdk", owner);
+    } else if (!IsUtf8(device.address)) {
+      Add(key + "address", "{}: address is not UTF-8 text: rewrite it", owner);
+    } else if (device.address.find("trtype:") == std::string::npos ||
+               device.address.find("traddr:") == std::string::npos) {
+      Add(key + "address",
+          "{}: the address is not a transport id: write one such as "
+          "\"trtype:PCIe traddr:0000:00:04.0 ns:1\"",
+          owner);
+    }
+  }
+
   void CheckCapacity(const DeviceConfig& device, const std::string& key, const std::string& owner) {
     const std::uint64_t bytes = device.capacity_bytes;
-    if (bytes == 0 && device.kind == DeviceKind::kBlock) return;
+    if (bytes == 0 && IsRawDrive(device.kind)) return;
     if (bytes == 0) {
       Add(key, "{}: the capacity is missing: write one such as \"4GiB\"", owner);
     } else if (bytes % kSlabBytes != 0) {

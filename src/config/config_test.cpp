@@ -172,7 +172,7 @@ TEST(ConfigParse, EachMistakeHasItsSentence) {
       Mistake{"name = \"ram\"", "name = 1", "line 9: device 1: name must be text"},
       Mistake{"name = \"ssd\"", "name = \"ram\"", "another device has this name"},
       Mistake{"kind = \"memory\"", "kind = \"ram\"",
-              "kind must be one of \"memory\", \"file\", \"block\""},
+              "kind must be one of \"memory\", \"file\", \"block\", \"nvme\", \"spdk\", \"drive\""},
       Mistake{"kind = \"memory\"", "kind = \"memory\"\npath = \"x\"", "memory has no path"},
       Mistake{"path = \"/data/ssd\"", "path = \"./catalog.db\"", "the catalog uses the same path"},
       Mistake{"capacity = 4194304", "capacity = -5", "capacity must be a size"},
@@ -180,6 +180,12 @@ TEST(ConfigParse, EachMistakeHasItsSentence) {
       Mistake{"kind = \"file\"", "kind = \"file\"\nnuma_node = 1", "numa_node 1 is for memory"},
       Mistake{"kind = \"file\"", "kind = \"block\"", "accept_buffered is for files"},
       Mistake{"accept_buffered = true", "accept_buffered = 1", "must be true or false"},
+      Mistake{"kind = \"file\"", "kind = \"file\"\naddress = \"trtype:TCP traddr:1\"",
+              "address is for spdk"},
+      Mistake{"kind = \"file\"", "kind = \"spdk\"\naddress = \"trtype:TCP traddr:1\"",
+              "spdk reaches its drive by address"},
+      Mistake{"kind = \"file\"\npath = \"/data/ssd\"", "kind = \"spdk\"",
+              "the address is not a transport id"},
       Mistake{"write_bandwidth = 2.5e9", "write_bandwidth = inf", "write_bandwidth is inf"},
       Mistake{"write_bandwidth = 2.5e9", "write_bandwidth = nan", "write_bandwidth is nan"},
       Mistake{"latency_us = 80.5", "latency_us = -1", "slow.latency_us is -1"},
@@ -195,6 +201,30 @@ TEST(ConfigParse, EachMistakeHasItsSentence) {
   for (const Mistake& mistake : mistakes) {
     EXPECT_THAT(Complaint(With(mistake.from, mistake.to)), HasSubstr(mistake.complaint));
   }
+}
+
+TEST(ConfigValidate, RawDrivesNeedNoCapacityAndShareNoAddress) {
+  Config config = Good();
+  config.links.clear();
+  config.devices.resize(1);
+  for (const DeviceKind kind : {DeviceKind::kNvme, DeviceKind::kDrive, DeviceKind::kBlock}) {
+    config.devices.push_back({.name = "d" + std::to_string(config.devices.size()),
+                              .kind = kind,
+                              .path = "/dev/" + std::to_string(config.devices.size()),
+                              .read_bytes_per_s = 1e9,
+                              .write_bytes_per_s = 1e9});
+  }
+  config.devices.push_back({.name = "far",
+                            .kind = DeviceKind::kSpdk,
+                            .address = "trtype:TCP traddr:127.0.0.1 subnqn:nqn.x ns:1",
+                            .read_bytes_per_s = 1e9,
+                            .write_bytes_per_s = 1e9});
+  EXPECT_THAT(config.Validate(), IsEmpty());
+  config.devices.push_back(config.devices.back());
+  config.devices.back().name = "twin";
+  EXPECT_THAT(config.Validate(), ElementsAre(HasSubstr("uses the same address")));
+  config.devices.back().address = "\xff";
+  EXPECT_THAT(config.Validate(), ElementsAre(HasSubstr("address is not UTF-8")));
 }
 
 TEST(ConfigValidate, ACatalogNeedsChecksums) {

@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::size_t kMaxFileBytes = kMiB;
 constexpr std::size_t kMaxProblems = 100;  // shown of a file that is no configuration at all
-constexpr std::array<std::string_view, 3> kKinds{"memory", "file", "block"};  // as DeviceKind
+constexpr std::array<std::string_view, 6> kKinds{"memory", "file", "block",
+                                                 "nvme",   "spdk", "drive"};  // as DeviceKind
 constexpr std::array<std::string_view, 2> kPlacements{"bandwidth", "equal"};  // as Placement
 
 void ReadPool(Reader& reader, const std::filesystem::path& relative_to, Config& config) {
@@ -66,10 +67,11 @@ DeviceConfig ReadDevice(const toml::table& table, std::size_t index,
   reader.Require("name", "\"ssd0\"");
   reader.Text("name", device.name);
   auto kind = static_cast<std::size_t>(device.kind);
-  reader.Require("kind", "\"memory\", \"file\" or \"block\"");
+  reader.Require("kind", "\"memory\", \"file\" or \"drive\"");
   reader.Choice("kind", kKinds, kind);
   device.kind = static_cast<DeviceKind>(kind);
   reader.Path("path", relative_to, device.path);
+  reader.Text("address", device.address);
   reader.Size("capacity", device.capacity_bytes);
   reader.Whole("numa_node", device.numa_node);
   reader.Require("read_bandwidth", "\"800MB/s\", as `kvpool probe` measures it");

@@ -38,17 +38,19 @@ double AnyRate() {
 DeviceConfig AnyDevice(std::size_t index) {
   DeviceConfig device;
   device.name = AnyName(index);
-  device.kind = static_cast<DeviceKind>(*rc::gen::inRange(0, 3));
+  device.kind = static_cast<DeviceKind>(*rc::gen::inRange(0, 6));
   device.capacity_bytes = kSlabBytes * static_cast<std::uint64_t>(*rc::gen::inRange(1, 1 << 20));
   device.read_bytes_per_s = AnyRate();
   device.write_bytes_per_s = AnyRate();
   device.faults = AnyText();
   if (device.kind == DeviceKind::kMemory) {
     device.numa_node = *rc::gen::inRange(-1, 8);
+  } else if (device.kind == DeviceKind::kSpdk) {
+    device.address = "trtype:TCP traddr:" + std::to_string(index) + AnyText();
   } else {
     device.path = "/" + std::to_string(index) + AnyText();
   }
-  if (device.kind == DeviceKind::kBlock && *rc::gen::arbitrary<bool>()) device.capacity_bytes = 0;
+  if (IsRawDrive(device.kind) && *rc::gen::arbitrary<bool>()) device.capacity_bytes = 0;
   if (device.kind == DeviceKind::kFile) device.accept_buffered = *rc::gen::arbitrary<bool>();
   if (*rc::gen::arbitrary<bool>()) {
     device.slow = SlowConfig{AnyRate(), *rc::gen::inRange(0, 1'000'000) / 7.0,

@@ -47,6 +47,12 @@ const char* Word(DeviceKind kind) {
       return "file";
     case DeviceKind::kBlock:
       return "block";
+    case DeviceKind::kNvme:
+      return "nvme";
+    case DeviceKind::kSpdk:
+      return "spdk";
+    case DeviceKind::kDrive:
+      return "drive";
   }
   return "";
 }
@@ -59,6 +65,7 @@ void AddDevice(const DeviceConfig& device, std::string& out) {
   line("name", Quoted(device.name));
   line("kind", Quoted(Word(device.kind)));
   if (!device.path.empty()) line("path", Quoted(device.path.string()));
+  if (!device.address.empty()) line("address", Quoted(device.address));
   if (device.capacity_bytes != 0) line("capacity", Size(device.capacity_bytes));
   if (device.numa_node != -1) line("numa_node", fmt::format("{}", device.numa_node));
   line("read_bandwidth", Rate(device.read_bytes_per_s));

@@ -36,7 +36,7 @@ struct Io {
 // What a submitter must respect, and what a pool wants to know.
 struct Traits {
   std::string name;
-  std::string kind;                  // "memory", "file", "block"
+  std::string kind;                  // "memory", "file", "block", "nvme", "spdk"
   std::string description;           // the path taken and why, for people
   std::uint64_t capacity_bytes = 0;  // what Ios may touch; a drive's label lies outside of it
   std::uint32_t alignment = 4096;    // of offsets, lengths and addresses; 1: none

@@ -9,17 +9,29 @@
 #include "device/faulty.h"
 #include "device/file/file_device.h"
 #include "device/memory/memory_device.h"
+#include "device/nvme/nvme_device.h"
+#include "device/paths.h"
 #include "device/slow.h"
+#include "device/spdk/spdk_device.h"
 
 namespace kvpool::device {
 namespace {
 
 Result<void> CheckCapacity(const DeviceConfig& config) {
-  const bool given = config.capacity_bytes > 0 || config.kind == DeviceKind::kBlock;
+  const bool given = config.capacity_bytes > 0 || IsRawDrive(config.kind);
   if (given && config.capacity_bytes % kSlabBytes == 0) return {};
   return Fail(Status::kInvalid,
               fmt::format("the capacity of device {} is {} bytes: give a multiple of 2 MiB",
                           config.name, config.capacity_bytes));
+}
+
+Result<std::unique_ptr<Device>> OpenBackEnd(const DeviceConfig& config, const OpenOptions& options);
+
+Result<std::unique_ptr<Device>> OpenChosen(const DeviceConfig& config, const OpenOptions& options) {
+  const ChosenPath chosen = ChoosePath(config);
+  OpenOptions with = options;
+  with.remarks.push_back(chosen.why);
+  return OpenBackEnd(chosen.config, with);
 }
 
 Result<std::unique_ptr<Device>> OpenBackEnd(const DeviceConfig& config,
@@ -35,6 +47,12 @@ Result<std::unique_ptr<Device>> OpenBackEnd(const DeviceConfig& config,
       return OpenFileDevice(config, options);
     case DeviceKind::kBlock:
       return OpenBlockDevice(config, options);
+    case DeviceKind::kNvme:
+      return OpenNvmeDevice(config, options);
+    case DeviceKind::kSpdk:
+      return OpenSpdkDevice(config, options);
+    case DeviceKind::kDrive:
+      return OpenChosen(config, options);
   }
   KVPOOL_CHECK(false);
 }
@@ -82,6 +100,12 @@ Result<void> CreateDevice(const DeviceConfig& config, const CreateOptions& optio
       return CreateFileDevice(config, options);
     case DeviceKind::kBlock:
       return CreateBlockDevice(config, options);
+    case DeviceKind::kNvme:
+      return CreateNvmeDevice(config, options);
+    case DeviceKind::kSpdk:
+      return CreateSpdkDevice(config, options);
+    case DeviceKind::kDrive:
+      return CreateDevice(ChoosePath(config).config, options);
   }
   KVPOOL_CHECK(false);
 }
@@ -94,6 +118,12 @@ Result<void> RemoveDevice(const DeviceConfig& config, std::uint64_t pool_id) {
       return RemoveFileDevice(config, pool_id);
     case DeviceKind::kBlock:
       return RemoveBlockDevice(config, pool_id);
+    case DeviceKind::kNvme:
+      return RemoveNvmeDevice(config, pool_id);
+    case DeviceKind::kSpdk:
+      return RemoveSpdkDevice(config, pool_id);
+    case DeviceKind::kDrive:
+      return RemoveDevice(ChoosePath(config).config, pool_id);
   }
   KVPOOL_CHECK(false);
 }
@@ -104,6 +134,12 @@ Result<Label> ReadLabel(const DeviceConfig& config) {
       return ReadFileLabel(config);
     case DeviceKind::kBlock:
       return ReadBlockLabel(config);
+    case DeviceKind::kNvme:
+      return ReadNvmeLabel(config);
+    case DeviceKind::kSpdk:
+      return ReadSpdkLabel(config);
+    case DeviceKind::kDrive:
+      return ReadLabel(ChoosePath(config).config);
     case DeviceKind::kMemory:
       break;
   }

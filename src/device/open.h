@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "device/device.h"
@@ -19,6 +20,7 @@ struct OpenOptions {
   bool lock_memory = true;           // memory: tried
   bool avoid_io_uring = false;       // take the threads that stand in where io_uring is refused
   bool faults_outside_slow = false;  // else an injected error takes as long as the I/O would have
+  std::vector<std::string> remarks;  // put after a drive's description: why it was chosen
 };
 
 // The back end, wrapped as config.slow and config.faults say. A drive is held against other
@@ -30,22 +32,22 @@ Result<std::unique_ptr<Device>> OpenDevice(const DeviceConfig& config,
 
 struct CreateOptions {
   Label label;  // its capacity is taken from the configuration
-  // A block device that carries a filesystem, a partition table or a pool's label is only taken
+  // A raw drive that carries a filesystem, a partition table or a pool's label is only taken
   // when told twice: `force`, and `confirm` naming its path or its serial number.
   bool force = false;
   std::string confirm;
 };
 
 // The label has a pool and a device id, and an index below its count.
-// Makes the file of a file device, preallocated, or labels a block device; nothing for memory.
+// Makes the file of a file device, preallocated, or labels a raw drive; nothing for memory.
 // kExists, kNoSpace, kInvalid, kUnsupported, kIoError. On failure leaves nothing behind.
 Result<void> CreateDevice(const DeviceConfig& config, const CreateOptions& options);
 
-// Deletes the file, or wipes the label of a block device. Only what carries a label; pool_id 0:
+// Deletes the file, or wipes the label of a raw drive. Only what carries a label; pool_id 0:
 // any.
 Result<void> RemoveDevice(const DeviceConfig& config, std::uint64_t pool_id = 0);
 
-// The label of a file or block device, whatever else uses it. kNotFound, kUnsupported, kCorrupt,
+// The label of a file or raw drive, whatever else uses it. kNotFound, kUnsupported, kCorrupt,
 // kInvalid, kIoError.
 Result<Label> ReadLabel(const DeviceConfig& config);
 

@@ -39,7 +39,7 @@ bool NothingThere(const Config& config) {
   if (KeepsCatalog(config) && fs::exists(config.catalog, ignored)) return false;
   return std::none_of(config.devices.begin(), config.devices.end(), [&](const DeviceConfig& one) {
     if (one.kind == DeviceKind::kFile) return fs::exists(one.path, ignored);
-    return one.kind == DeviceKind::kBlock && device::ReadLabel(one).has_value();
+    return IsRawDrive(one.kind) && device::ReadLabel(one).has_value();
   });
 }
 
@@ -105,7 +105,7 @@ Result<void> AddDrive(const DeviceConfig& config, LabelledDrives& drives) {
     return Fail(Status::kInvalid,
                 fmt::format("device {} at {} belongs to another pool than the devices before it: "
                             "name the devices of one pool",
-                            config.name, config.path.string()));
+                            config.name, config.Where()));
   }
   drives.pool_id = label->pool_id;
   if (label->count != drives.by_index.size() || label->index >= label->count) {

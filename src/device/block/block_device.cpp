@@ -185,6 +185,7 @@ Result<std::unique_ptr<Device>> OpenBlockDevice(const DeviceConfig& config,
   made.traits.description = fmt::format("O_DIRECT, raw blocks of {} bytes ({} physical){}",
                                         drive->logical_block_bytes, drive->physical_block_bytes,
                                         drive->serial.empty() ? "" : ", serial " + drive->serial);
+  for (const std::string& remark : options.remarks) made.traits.description += "; " + remark;
   made.traits.capacity_bytes = label->capacity_bytes;
   made.avoid_io_uring = options.avoid_io_uring;
   made.fd = std::move(drive->fd);
