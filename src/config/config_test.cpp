@@ -216,9 +216,9 @@ TEST(ConfigValidate, RawDrivesNeedNoCapacityAndShareNoAddress) {
   }
   config.devices.push_back({.name = "far",
                             .kind = DeviceKind::kSpdk,
-                            .address = "trtype:TCP traddr:127.0.0.1 subnqn:nqn.x ns:1",
                             .read_bytes_per_s = 1e9,
-                            .write_bytes_per_s = 1e9});
+                            .write_bytes_per_s = 1e9,
+                            .address = "trtype:TCP traddr:127.0.0.1 subnqn:nqn.x ns:1"});
   EXPECT_THAT(config.Validate(), IsEmpty());
   config.devices.push_back(config.devices.back());
   config.devices.back().name = "twin";
