@@ -127,7 +127,7 @@ def base_archive():
 def base_inputs():
     busybox = pathlib.Path(tool("busybox")).stat()
     yield from (kernel_image().name, busybox.st_size, busybox.st_mtime_ns)
-    for source in ("init", "image.py"):
+    for source in ("init", "rebind", "image.py"):
         yield (HERE / source).read_text(encoding="utf-8")
 
 
@@ -143,6 +143,7 @@ def stage_base(root):
     for applet in run(busybox, "--list").split():
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
+    shutil.copy(HERE / "rebind", root / "bin/rebind")
     (root / "sbin/modprobe").symlink_to("../bin/busybox")  # where the kernel looks for it
     stage_modules(root, busybox)
 
