@@ -1,98 +1,13 @@
 // What every device promises, back end or wrapper.
-#include <gtest/gtest.h>
+#include "device/contract_test.h"
+
 #include <sys/mman.h>
 
-#include <functional>
 #include <map>
-#include <memory>
 #include <set>
-
-#include "device/slow.h"
-#include "device/test_support.h"
 
 namespace kvpool::device {
 namespace {
-
-struct Case {
-  const char* name;
-  std::function<Result<std::unique_ptr<Device>>(const ScratchFolder&)> make;
-  bool registered_memory = false;
-};
-
-Result<std::unique_ptr<Device>> MakeFile(const ScratchFolder& folder, OpenOptions options = {},
-                                         const std::function<void(DeviceConfig&)>& change = {}) {
-  DeviceConfig config = FileConfig(folder / "device");
-  if (change) change(config);
-  if (auto created = CreateDevice(config, Creation()); !created) {
-    return tl::unexpected(created.error());
-  }
-  return OpenDevice(config, options);
-}
-
-Result<std::unique_ptr<Device>> MakeMemory(const std::function<void(DeviceConfig&)>& change = {}) {
-  DeviceConfig config = MemoryConfig();
-  if (change) change(config);
-  return OpenDevice(config);
-}
-
-// Strikes nothing in these tests, and yet everything passes through the wrapper.
-constexpr const char* kNoFault = "error after=1000000000";
-constexpr SlowConfig kSlow{.bytes_per_s = 2e9, .latency_us = 50, .seed = 3};
-
-const Case kCases[] = {
-    {"memory", [](const ScratchFolder&) { return MakeMemory(); }},
-    {"file", [](const ScratchFolder& folder) { return MakeFile(folder); }},
-    {"file_registered", [](const ScratchFolder& folder) { return MakeFile(folder); }, true},
-    {"file_threads",
-     [](const ScratchFolder& folder) { return MakeFile(folder, {.avoid_io_uring = true}); }},
-    {"slow_memory",
-     [](const ScratchFolder&) { return MakeMemory([](DeviceConfig& c) { c.slow = kSlow; }); }},
-    {"slow_file",
-     [](const ScratchFolder& folder) {
-       return MakeFile(folder, {}, [](DeviceConfig& c) { c.slow = kSlow; });
-     }},
-    {"faulty_memory",
-     [](const ScratchFolder&) { return MakeMemory([](DeviceConfig& c) { c.faults = kNoFault; }); }},
-    {"faulty_file",
-     [](const ScratchFolder& folder) {
-       return MakeFile(folder, {}, [](DeviceConfig& c) { c.faults = kNoFault; });
-     }},
-    {"slow_faulty_file",
-     [](const ScratchFolder& folder) {
-       return MakeFile(folder, {}, [](DeviceConfig& c) {
-         c.faults = kNoFault;
-         c.slow = kSlow;
-       });
-     }},
-    {"faulty_slow_file",
-     [](const ScratchFolder& folder) {
-       return MakeFile(folder, {.faults_outside_slow = true}, [](DeviceConfig& c) {
-         c.faults = kNoFault;
-         c.slow = kSlow;
-       });
-     }},
-};
-
-class Contract : public ::testing::TestWithParam<Case> {
- protected:
-  void SetUp() override {
-    auto device = GetParam().make(folder_);
-    ASSERT_TRUE(device) << device.error().message;
-    device_ = std::move(*device);
-    if (GetParam().registered_memory) Buffer::register_in = &registered_;
-    owner_ = std::make_unique<Owner>(*device_);
-  }
-
-  void TearDown() override { Buffer::register_in = nullptr; }
-
-  const Traits& traits() const { return device_->traits(); }
-  std::uint32_t Step() const { return std::max(traits().alignment, 512u); }
-
-  ScratchFolder folder_;
-  mem::RegisteredMemory registered_;
-  std::unique_ptr<Device> device_;
-  std::unique_ptr<Owner> owner_;
-};
 
 TEST_P(Contract, TraitsAreUsable) {
   EXPECT_FALSE(traits().name.empty());
@@ -340,9 +255,6 @@ TEST_P(Contract, FreedMemoryIsNotWrittenThroughAnOldPin) {
   }
   ::munmap(place, 64 * kKiB);
 }
-
-INSTANTIATE_TEST_SUITE_P(Devices, Contract, ::testing::ValuesIn(kCases),
-                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace kvpool::device
