@@ -18,6 +18,7 @@ void AddCreate(CLI::App& app, Action& action);
 void AddInfo(CLI::App& app, Action& action);
 void AddCheck(CLI::App& app, Action& action);
 void AddBench(CLI::App& app, Action& action);
+void AddBenchDrives(CLI::App& app, Action& action);
 void AddReplay(CLI::App& app, Action& action);
 void AddTrace(CLI::App& app, Action& action);
 void AddDemo(CLI::App& app, Action& action);

@@ -117,7 +117,8 @@ Result<void> RunDemo(const DemoCommand& command) {
                "and these figures mean little: choose another with --dir\n");
   }
   Announce(options);
-  auto done = RunAndWrite(options, {.json = json.string(), .report = report.string()});
+  auto done =
+      RunAndWrite(options, bench::RunBench, {.json = json.string(), .report = report.string()});
   if (done) fmt::print("\nwrote {} and {}\n", json.string(), report.string());
   return done;
 }

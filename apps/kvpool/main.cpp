@@ -63,8 +63,8 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version",
                        fmt::format("kvpool {} ({})", KVPOOL_VERSION, bench::MakeHeader("").commit));
   Action action;
-  for (const auto add :
-       {AddProbe, AddCreate, AddInfo, AddCheck, AddBench, AddReplay, AddTrace, AddDemo}) {
+  for (const auto add : {AddProbe, AddCreate, AddInfo, AddCheck, AddBench, AddBenchDrives,
+                         AddReplay, AddTrace, AddDemo}) {
     add(app, action);
   }
   try {

@@ -1,6 +1,7 @@
 // Runs a comparison with progress and writes down what came out.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "bench/compare/bench.h"
@@ -13,7 +14,14 @@ struct BenchOutput {
   std::string report;  // a file or empty
 };
 
-// Prints the table; fills options.progress.
-Result<void> RunAndWrite(bench::BenchOptions& options, const BenchOutput& output);
+using RunBench = std::function<Result<bench::BenchResult>(const bench::BenchOptions&)>;
+
+// Runs it with options.progress filled in.
+Result<bench::BenchResult> RunWithProgress(bench::BenchOptions& options, const RunBench& run);
+// Prints the table, and writes what was asked for.
+Result<void> Write(const bench::BenchResult& result, const BenchOutput& output);
+// Both.
+Result<void> RunAndWrite(bench::BenchOptions& options, const RunBench& run,
+                         const BenchOutput& output);
 
 }  // namespace kvpool::cli

@@ -21,7 +21,8 @@ double MemoryBytesPerS(const Setting& setting);  // all nodes together
 double FastestFileBytesPerS(const Setting& setting);
 double SumBytesPerS(const Setting& setting);
 
-// Read bandwidth of a retrieval of `blocks` by `method`; absent for fio.
+// Read bandwidth of a retrieval of `blocks` by `method`: a pool's, a serial cache's, fio's on all
+// drives ("fio-..."), or that of a path to the fastest drive alone; absent for fio beside files.
 std::optional<double> ExpectedBytesPerS(std::string_view method, const Setting& setting,
                                         std::uint64_t blocks);
 

@@ -76,6 +76,8 @@ Result<std::vector<double>> ParsePercents(std::string_view text);
 Result<double> ParseFraction(std::string_view text);
 // "pool,serial"; an unknown name is refused with the list of KnownMethods.
 Result<std::vector<std::string>> ParseMethods(std::string_view text);
+Result<std::vector<std::string>> ParseMethodsOf(std::string_view text,
+                                                std::span<const std::string_view> known);
 // pool, equal, serial, serial-direct, fio.
 std::span<const std::string_view> KnownMethods();
 // Every problem that can be told without touching a device, one sentence each; empty when fine.
@@ -142,6 +144,11 @@ struct BenchResult {
 // kCancelled (stop was set). Threads: one at a time in a process, for its accounting is the
 // process's.
 Result<BenchResult> RunBench(const BenchOptions& options);
+
+// A pool that is there, as it is: stores a context in it, brings it back, and drops it. What the
+// pool holds may be evicted for it. Of `options` the devices, the methods and the unit do not
+// count.
+Result<BenchResult> RunPoolBench(const Config& config, BenchOptions options);
 
 // --- the demo ---
 

@@ -140,18 +140,23 @@ Result<double> ParseFraction(std::string_view text) {
   return percent / 100;
 }
 
-Result<std::vector<std::string>> ParseMethods(std::string_view text) {
+Result<std::vector<std::string>> ParseMethodsOf(std::string_view text,
+                                                std::span<const std::string_view> known) {
   std::vector<std::string> methods;
   for (const std::string_view part : Split(text)) {
-    if (std::find(kMethods.begin(), kMethods.end(), part) == kMethods.end()) {
+    if (std::find(known.begin(), known.end(), part) == known.end()) {
       return Fail(Status::kInvalid, fmt::format("there is no method \"{}\": choose from {}.", part,
-                                                fmt::join(kMethods, ", ")));
+                                                fmt::join(known, ", ")));
     }
     if (std::find(methods.begin(), methods.end(), part) == methods.end()) {
       methods.emplace_back(part);
     }
   }
   return methods;
+}
+
+Result<std::vector<std::string>> ParseMethods(std::string_view text) {
+  return ParseMethodsOf(text, kMethods);
 }
 
 std::vector<std::string> Validate(const BenchOptions& options) {

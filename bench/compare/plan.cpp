@@ -27,6 +27,8 @@ std::string Join(const std::vector<std::string>& sentences) {
   return fmt::format("{}", fmt::join(sentences, " "));
 }
 
+}  // namespace
+
 Setting MakeSetting(const BenchOptions& options) {
   Setting setting;
   setting.block_bytes = options.geometry.block_bytes();
@@ -52,8 +54,6 @@ Setting MakeSetting(const BenchOptions& options) {
   }
   return setting;
 }
-
-}  // namespace
 
 std::vector<Case> MakeCases(const BenchOptions& options, std::uint64_t blocks) {
   std::vector<Case> cases;

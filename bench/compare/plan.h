@@ -39,6 +39,7 @@ struct Plan {
 Result<Plan> MakePlan(const BenchOptions& options);
 
 // The parts of it that another bench, which has its own devices, needs too.
+Setting MakeSetting(const BenchOptions& options);
 std::vector<Case> MakeCases(const BenchOptions& options, std::uint64_t blocks);
 void ApplyMemorySpeed(Plan& plan);
 void AddFacts(const BenchOptions& options, Plan& plan);

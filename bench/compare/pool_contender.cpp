@@ -175,7 +175,7 @@ Result<Sample> PoolContender::Run(AnyRequest& request, std::uint64_t blocks, Lay
   sample.seconds = elapsed();
   sample.cpu_s = ProcessCpuSeconds() - cpu_begin;
   sample.blocked_s = lanes.BlockedSeconds();
-  sample.spin_s = 0;  // no lane spins: every back end wakes its lane
+  sample.spin_s = pool_->info().lane_spin_s - info.lane_spin_s;
   return sample;
 }
 
@@ -243,9 +243,11 @@ void PoolContender::DropCaches() {
 
 std::vector<std::uint64_t> PoolContender::BytesRead() const {
   std::vector<std::uint64_t> read(setting_.devices.size());
-  const PoolInfo info = pool_->info();
-  for (std::size_t d = 0; d < parts_.device_of.size() && d < info.devices.size(); ++d) {
-    read[parts_.device_of[d]] = info.devices[d].bytes_read;
+  const auto& configured = parts_.config.devices;
+  for (const DeviceInfo& device : pool_->info().devices) {
+    for (std::size_t d = 0; d < configured.size(); ++d) {
+      if (configured[d].name == device.name) read[parts_.device_of[d]] = device.bytes_read;
+    }
   }
   return read;
 }

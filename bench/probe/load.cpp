@@ -88,8 +88,10 @@ class Running {
 
   // False when nothing had come back.
   bool Collect() {
+    const std::int64_t before_ns = now_ns_;
     const std::size_t count = queue_.Poll(done_);
     now_ns_ = Clock::Monotonic().NowNs();
+    if (count == 0) result_.spin_seconds += SecondsBetween(before_ns, now_ns_);
     for (std::size_t i = 0; i < count; ++i) {
       const Flight& flight = *static_cast<Flight*>(done_[i]->user);
       failed_ = failed_ || done_[i]->status != Status::kOk;
@@ -135,14 +137,15 @@ LoadRunner::~LoadRunner() {
 }
 
 Result<std::unique_ptr<LoadRunner>> LoadRunner::Open(device::Device& device,
-                                                     std::span<std::byte> buffer) {
+                                                     std::span<std::byte> buffer,
+                                                     const mem::RegisteredMemory* registered) {
   std::unique_ptr<LoadRunner> runner(new LoadRunner(device, buffer));
   runner->event_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (runner->event_fd_ < 0) {
     return Fail(Status::kUnsupported,
                 "no eventfd is left: raise the limit on open files (ulimit -n)", errno);
   }
-  auto queue = device.OpenQueue({.event_fd = runner->event_fd_});
+  auto queue = device.OpenQueue({.event_fd = runner->event_fd_, .registered = registered});
   if (!queue) return tl::unexpected(queue.error());
   runner->queue_ = std::move(*queue);
   return runner;
@@ -171,7 +174,11 @@ Result<LoadResult> LoadRunner::Run(const Load& load, const std::function<void()>
     ticked = running.seconds();
     tick();
   }
-  if (!running.failed()) return running.Finish();
+  if (!running.failed()) {
+    LoadResult result = running.Finish();
+    if (!device_.traits().needs_polling) result.spin_seconds = 0;
+    return result;
+  }
   return Fail(Status::kIoError,
               fmt::format("a {} of {} failed: look into the kernel's log (dmesg) for the drive's "
                           "own complaint, and leave this device out",

@@ -27,6 +27,7 @@ struct Load {
 struct LoadResult {
   std::uint64_t bytes = 0;
   double seconds = 0;              // from the first submission to the last completion
+  double spin_seconds = 0;         // of them, in polls that found nothing (Traits::needs_polling)
   std::vector<double> latency_us;  // of each I/O, ascending
   double bytes_per_s() const { return seconds > 0 ? static_cast<double>(bytes) / seconds : 0; }
 };
@@ -35,8 +36,10 @@ struct LoadResult {
 // Threads: one.
 class LoadRunner {
  public:
-  static Result<std::unique_ptr<LoadRunner>> Open(device::Device& device,
-                                                  std::span<std::byte> buffer);
+  // `registered` (may be null) knows the buffer; both outlive the runner.
+  static Result<std::unique_ptr<LoadRunner>> Open(
+      device::Device& device, std::span<std::byte> buffer,
+      const mem::RegisteredMemory* registered = nullptr);
   ~LoadRunner();
 
   // load.io_bytes * load.depth must fit in the buffer; I/O i of `depth` uses the i-th part of it.

@@ -153,8 +153,23 @@ void Lane::Run() {
   thread_id_.store(gettid());
   thread_id_.notify_one();
   while (!stop_.load() || !Idle()) {
-    if (!Step()) Sleep(device::Queue::kNever);
+    const bool moved = Step();
+    CountSpin(moved);
+    if (!moved) Sleep(device::Queue::kNever);
   }
+}
+
+void Lane::CountSpin(bool moved) {
+  const bool spins = !moved && std::any_of(queues_.begin(), queues_.end(), [](const auto& queue) {
+    return queue && queue->Spins();
+  });
+  if (!spins) {
+    looked_ns_ = 0;
+    return;
+  }
+  const std::int64_t now_ns = options_.clock->NowNs();
+  if (looked_ns_ != 0) spin_ns_.fetch_add(now_ns - looked_ns_, std::memory_order_relaxed);
+  looked_ns_ = now_ns;
 }
 
 }  // namespace kvpool::pool

@@ -51,10 +51,13 @@ class Lane {
   // Runs Step and Sleep on a thread of its own, until destruction.
   void StartThread();
   std::int32_t thread_id() const { return thread_id_.load(); }
+  // Time its thread spent looking in vain, for devices that are found finished by polling only.
+  std::int64_t spin_ns() const { return spin_ns_.load(std::memory_order_relaxed); }
 
  private:
   explicit Lane(const LaneOptions& options);
   void Run();
+  void CountSpin(bool moved);
   void Wake();
 
   const LaneOptions options_;
@@ -71,6 +74,8 @@ class Lane {
 
   std::atomic<bool> stop_{false};
   std::atomic<std::int32_t> thread_id_{0};
+  std::atomic<std::int64_t> spin_ns_{0};
+  std::int64_t looked_ns_ = 0;  // when it last looked in vain; 0: it did not
   std::thread thread_;
 };
 

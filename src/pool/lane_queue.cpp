@@ -58,7 +58,7 @@ bool LaneQueue::Step(std::int64_t now_ns) {
 
 std::int64_t LaneQueue::NextStepNs() const {
   if (Idle()) return device::Queue::kNever;
-  if (traits_.needs_polling) return 0;
+  if (Spins()) return 0;
   return std::min(queue_->NextPollNs(), next_deadline_ns_);
 }
 

@@ -32,6 +32,8 @@ class LaneQueue {
 
   // When Step should run again without an event; device::Queue::kNever if only after one.
   std::int64_t NextStepNs() const;
+  // It has work whose end is only found by looking.
+  bool Spins() const { return traits_.needs_polling && !Idle(); }
   bool Idle() const { return in_flight_ == 0 && gets_.empty() && puts_.empty(); }
 
  private:

@@ -141,16 +141,20 @@ PoolInfo PoolImpl::info() const {
                             .io_errors = slot.io_errors.load(),
                             .checksum_failures = slot.checksum_failures.load()});
   }
-  for (const auto& lane : lanes_) info.lane_thread_ids.push_back(lane->thread_id());
+  for (const auto& lane : lanes_) {
+    info.lane_thread_ids.push_back(lane->thread_id());
+    info.lane_spin_s += 1e-9 * static_cast<double>(lane->spin_ns());
+  }
   return info;
 }
 
 Result<void> PoolImpl::StartLanes() {
-  // std::vector<bool> has no span.
-  auto mapped = std::make_unique<bool[]>(slots_.size());
-  for (std::size_t i = 0; i < slots_.size(); ++i) mapped[i] = slots_[i]->mapped;
-  const auto assigned = AssignLanes({mapped.get(), slots_.size()}, config_.lanes,
-                                    std::max(1u, std::thread::hardware_concurrency()));
+  std::vector<LaneNeed> needs;
+  for (const auto& slot : slots_) {
+    needs.push_back({slot->mapped, slot->device->traits().needs_polling});
+  }
+  const auto assigned =
+      AssignLanes(needs, config_.lanes, std::max(1u, std::thread::hardware_concurrency()));
   lanes_of_device_.resize(slots_.size());
   for (const auto& devices : assigned) {
     auto lane = Lane::Make(OptionsOfLanes(), slots_, devices);

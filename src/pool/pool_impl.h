@@ -57,9 +57,13 @@ class PoolImpl final : public Pool {
   std::vector<std::vector<Lane*>> lanes_of_device_;
 };
 
+struct LaneNeed {
+  bool mapped = false;  // the processor copies its bytes
+  bool polled = false;  // its lane spins while work is in flight
+};
 // How many lanes there are and which devices each serves: memory is copied by the processor and
-// gets several, drives are shared out over the others. Pure.
-std::vector<std::vector<std::size_t>> AssignLanes(std::span<const bool> mapped,
+// gets several, drives are shared out over others, and polled drives have few of their own. Pure.
+std::vector<std::vector<std::size_t>> AssignLanes(std::span<const LaneNeed> devices,
                                                   std::uint32_t wanted_lanes,
                                                   std::uint32_t processors);
 

@@ -1,0 +1,47 @@
+// The ways to read a drive that the pool is compared with.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bench/compare/contender.h"
+#include "bench/drives/node.h"
+
+namespace kvpool::bench {
+
+// Files on ext4, made anew on the drive and gone with the contender; read as the serial caches do.
+// `setting`: its folder is where to mount it.
+Result<std::unique_ptr<Contender>> MakeMountedContender(const DriveNode& drive, Setting setting,
+                                                        bool direct);
+
+// The context from a device's start, by one thread and one queue of that back end.
+// `config`: of the device; it is made here and removed with the contender. `buffer` outlives it.
+Result<std::unique_ptr<Contender>> MakeRawContender(const DeviceConfig& config,
+                                                    const Setting& setting, std::size_t position,
+                                                    std::span<std::byte> buffer);
+
+// fio on all of `drives` at once, each giving its part of the context in proportion to its speed.
+Result<std::unique_ptr<Contender>> MakeFioDrivesContender(std::vector<DriveNode> drives,
+                                                          const Setting& setting, bool passthrough);
+
+// Has the drives driven from user space while it lives, and gives them back to the kernel.
+// Drives that another driver had before are left with it.
+class UserSpaceDrives {
+ public:
+  static Result<UserSpaceDrives> Take(const std::vector<DriveNode>& drives);
+  UserSpaceDrives(UserSpaceDrives&&) = default;
+  UserSpaceDrives& operator=(UserSpaceDrives&&) = delete;
+  ~UserSpaceDrives();
+
+ private:
+  UserSpaceDrives() = default;
+  std::vector<std::string> pci_;
+};
+
+// `inner`, with the drives in user space for as long as it lives.
+std::unique_ptr<Contender> WithUserSpaceDrives(UserSpaceDrives drives,
+                                               std::unique_ptr<Contender> inner);
+
+}  // namespace kvpool::bench

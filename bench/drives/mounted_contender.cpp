@@ -1,0 +1,88 @@
+#include <fmt/format.h>
+#include <sys/mount.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "bench/compare/program.h"
+#include "bench/drives/contenders.h"
+
+namespace kvpool::bench {
+namespace {
+
+// By its path: a minimal system's own mke2fs may be another program.
+constexpr const char* kMakeExt4 = "/sbin/mke2fs";
+
+// A drive with a new ext4 on it, mounted while this lives.
+class Mounted {
+ public:
+  static Result<std::unique_ptr<Mounted>> Make(const DriveNode& drive,
+                                               const std::filesystem::path& folder);
+  ~Mounted() {
+    umount2(folder_.c_str(), 0);
+    [[maybe_unused]] const auto wiped = WipeEnds(drive_);
+  }
+
+ private:
+  Mounted(const DriveNode& drive, std::filesystem::path folder)
+      : drive_(drive), folder_(std::move(folder)) {}
+  const DriveNode drive_;
+  const std::filesystem::path folder_;
+};
+
+Result<std::unique_ptr<Mounted>> Mounted::Make(const DriveNode& drive,
+                                               const std::filesystem::path& folder) {
+  // Nothing is initialised later, in the background, while something is measured.
+  auto made = RunProgram({kMakeExt4, "-q", "-F", "-t", "ext4", "-E",
+                          "lazy_itable_init=0,lazy_journal_init=0", drive.block.string()});
+  if (!made) return tl::unexpected(made.error());
+  if (made->exit_code != 0) {
+    return Fail(Status::kIoError,
+                fmt::format("{} makes no filesystem on {}: try it by hand, or leave the ext4 "
+                            "methods out.",
+                            kMakeExt4, drive.block.string()));
+  }
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (mount(drive.block.c_str(), folder.c_str(), "ext4", MS_NOATIME, "") != 0) {
+    return Fail(Status::kIoError,
+                fmt::format("cannot mount {} on {}: {}; run as root, or leave the ext4 methods "
+                            "out.",
+                            drive.block.string(), folder.string(), std::strerror(errno)),
+                errno);
+  }
+  return std::unique_ptr<Mounted>(new Mounted(drive, folder));
+}
+
+class MountedContender final : public Contender {
+ public:
+  MountedContender(std::unique_ptr<Mounted> mounted, std::unique_ptr<Contender> inner)
+      : mounted_(std::move(mounted)), inner_(std::move(inner)) {}
+
+  Result<std::optional<Sample>> Store(const Content& content) override {
+    return inner_->Store(content);
+  }
+  void DropCaches() override { inner_->DropCaches(); }
+  Result<Sample> Retrieve(std::uint64_t blocks, std::span<std::byte> into) override {
+    return inner_->Retrieve(blocks, into);
+  }
+  std::vector<std::uint64_t> BytesRead() const override { return inner_->BytesRead(); }
+  std::string note() const override { return inner_->note(); }
+
+ private:
+  std::unique_ptr<Mounted> mounted_;  // outlives what keeps files on it
+  std::unique_ptr<Contender> inner_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Contender>> MakeMountedContender(const DriveNode& drive, Setting setting,
+                                                        bool direct) {
+  auto mounted = Mounted::Make(drive, setting.folder);
+  if (!mounted) return tl::unexpected(mounted.error());
+  auto inner = MakeSerialContender(setting, direct);
+  if (!inner) return inner;
+  return std::make_unique<MountedContender>(std::move(*mounted), std::move(*inner));
+}
+
+}  // namespace kvpool::bench
