@@ -25,7 +25,6 @@ std::vector<std::string> ArgumentsOf(const FioRun& run, bool hugepages) {
   std::vector<std::string> arguments{
       "fio",
       "--rw=read",
-      "--direct=1",
       "--thread",
       "--zero_buffers",
       "--output-format=json",
@@ -36,7 +35,7 @@ std::vector<std::string> ArgumentsOf(const FioRun& run, bool hugepages) {
   if (run.passthrough) {
     arguments.insert(arguments.end(), {"--ioengine=io_uring_cmd", "--cmd_type=nvme"});
   } else {
-    arguments.push_back("--ioengine=io_uring");
+    arguments.insert(arguments.end(), {"--ioengine=io_uring", "--direct=1"});
   }
   if (run.seconds > 0) {
     arguments.insert(arguments.end(),

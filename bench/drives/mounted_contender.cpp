@@ -10,8 +10,12 @@
 namespace kvpool::bench {
 namespace {
 
-// By its path: a minimal system's own mke2fs may be another program.
-constexpr const char* kMakeExt4 = "/sbin/mke2fs";
+// By its path where it lies there: what a minimal system finds first may be another program.
+std::string MakeExt4Program() {
+  const std::string usual = "/sbin/mke2fs";
+  std::error_code error;
+  return std::filesystem::exists(usual, error) ? usual : "mke2fs";
+}
 
 // A drive with a new ext4 on it, mounted while this lives.
 class Mounted {
@@ -33,14 +37,15 @@ class Mounted {
 Result<std::unique_ptr<Mounted>> Mounted::Make(const DriveNode& drive,
                                                const std::filesystem::path& folder) {
   // Nothing is initialised later, in the background, while something is measured.
-  auto made = RunProgram({kMakeExt4, "-q", "-F", "-t", "ext4", "-E",
+  const std::string program = MakeExt4Program();
+  auto made = RunProgram({program, "-q", "-F", "-t", "ext4", "-E",
                           "lazy_itable_init=0,lazy_journal_init=0", drive.block.string()});
   if (!made) return tl::unexpected(made.error());
   if (made->exit_code != 0) {
     return Fail(Status::kIoError,
                 fmt::format("{} makes no filesystem on {}: try it by hand, or leave the ext4 "
                             "methods out.",
-                            kMakeExt4, drive.block.string()));
+                            program, drive.block.string()));
   }
   std::error_code error;
   std::filesystem::create_directories(folder, error);

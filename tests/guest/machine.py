@@ -82,7 +82,7 @@ def memory_arguments(total, cpus):
 def accelerator_arguments(accelerator):
     if accelerator == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]
-    return ["-accel", "tcg,thread=multi", "-cpu", "max"]
+    return ["-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm"]
 
 
 def iommu_arguments(iommu):
