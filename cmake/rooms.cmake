@@ -28,14 +28,18 @@ function(kvpool_room name)
   target_link_libraries(${target} PUBLIC ${ROOM_DEPS} ${ROOM_LIBS} PRIVATE $<BUILD_INTERFACE:kvpool_options>)
 endfunction()
 
-# kvpool_test(name DEPS room... SOURCES file...): a GoogleTest program, one ctest entry.
+# kvpool_test(name DEPS room... SOURCES file...): a GoogleTest program, one ctest entry, which runs
+# the program or COMMAND.
 function(kvpool_test name)
   if(NOT KVPOOL_TESTS)
     return()
   endif()
-  cmake_parse_arguments(TEST "" "TIMEOUT" "DEPS;LIBS;SOURCES;LABELS" ${ARGN})
+  cmake_parse_arguments(TEST "" "TIMEOUT" "DEPS;LIBS;SOURCES;LABELS;COMMAND" ${ARGN})
   if(NOT TEST_TIMEOUT)
     set(TEST_TIMEOUT 120)
+  endif()
+  if(NOT TEST_COMMAND)
+    set(TEST_COMMAND ${name})
   endif()
   add_executable(${name} ${TEST_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
@@ -43,7 +47,7 @@ function(kvpool_test name)
   target_link_libraries(${name} PRIVATE ${TEST_DEPS} ${TEST_LIBS} kvpool_options GTest::gtest
                                         GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  add_test(NAME ${name} COMMAND ${name})
+  add_test(NAME ${name} COMMAND ${TEST_COMMAND})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${TEST_TIMEOUT} SKIP_RETURN_CODE 77
                                           LABELS "${TEST_LABELS}")
 endfunction()

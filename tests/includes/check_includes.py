@@ -11,7 +11,7 @@ import sys
 EVERYONE = {"base", "kvpool"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 CALL = re.compile(r"\b(kvpool_room|kvpool_test|target_link_libraries)\s*\(([^()]*)\)", re.DOTALL)
-LISTS = {"DEPS", "LIBS", "SOURCES", "LABELS", "TIMEOUT"}
+LISTS = {"DEPS", "LIBS", "SOURCES", "LABELS", "TIMEOUT", "COMMAND"}
 
 
 def read_table(document):
