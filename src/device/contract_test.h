@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 
 #include "device/test_support.h"
 
@@ -14,6 +15,8 @@ struct ContractCase {
   const char* name;
   std::function<Result<std::unique_ptr<Device>>(const ScratchFolder&)> make;
   bool registered_memory = false;
+
+  friend void PrintTo(const ContractCase& one, std::ostream* out) { *out << one.name; }
 };
 
 // Its device has a capacity of 8 MiB, all zeros.
