@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 60
 JOBS ?= $(shell nproc)
 
-.PHONY: all deps dev-deps test demo check fuzz install clean
+.PHONY: all deps dev-deps test test-spdk demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -17,6 +17,10 @@ dev-deps:
 
 test: all
 	ctest --test-dir build --output-on-failure --parallel $(JOBS)
+
+# Drives from user space; says so and succeeds where SPDK is not installed.
+test-spdk: all
+	@tests/spdk/run build/tests/spdk_test || [ $$? -eq 77 ]
 
 demo: all
 	scripts/demo
