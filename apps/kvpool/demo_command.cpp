@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/units.h"
 #include "bench/compare/bench.h"
+#include "bench/drives/drives.h"
 #include "bench/probe/machine.h"
 #include "mem/region.h"
 
@@ -32,6 +33,9 @@ constexpr double kSlowFolder = 800e6;
 constexpr std::uint64_t kMemoryForMemoryFolder = 2 * kGiB;
 constexpr const char* kMemoryFolder = "/dev/shm";
 constexpr std::uint64_t kTokensItStandsFor = 128 * 1024;
+// Of the comparison on the disk itself: enough for seconds of a fast one.
+constexpr std::uint64_t kDiskBytes = 256 * kMiB;
+constexpr std::uint32_t kDiskBlockTokens = 64;
 
 struct DemoCommand {
   fs::path out = "out";
@@ -98,6 +102,30 @@ void Announce(const bench::BenchOptions& options) {
   std::fflush(stdout);
 }
 
+// What the filesystem costs on the folder's own disk, as rows and remarks of `result`.
+Result<void> AddDisk(const fs::path& parent, bench::BenchResult& result) {
+  auto folder = TemporaryPath::MakeFolder(parent);
+  if (!folder) return tl::unexpected(folder.error());
+  bench::BenchOptions options;
+  options.dir = folder->path();
+  options.context_bytes = kDiskBytes;
+  options.geometry.block_tokens = kDiskBlockTokens;
+  options.prefix_percent = {100};
+  const auto filesystem = probe::FilesystemOf(folder->path());
+  if (!filesystem || filesystem->free_bytes < 3 * kDiskBytes) return {};
+  auto disk = RunWithProgress(options, bench::RunDiskBench);
+  if (!disk) return tl::unexpected(disk.error());
+  for (bench::Row& row : disk->rows) {
+    row.case_name = "disk alone";
+    result.rows.push_back(row);
+  }
+  for (const std::string& warning : disk->warnings) result.warnings.push_back(warning);
+  result.facts.emplace_back(
+      "Disk alone", fmt::format("{} in {}, {}: what the filesystem costs on this machine",
+                                FormatBytes(kDiskBytes), parent.string(), filesystem->type));
+  return {};
+}
+
 Result<void> RunDemo(const DemoCommand& command) {
   std::error_code error;
   fs::create_directories(command.out, error);
@@ -117,8 +145,12 @@ Result<void> RunDemo(const DemoCommand& command) {
                "and these figures mean little: choose another with --dir\n");
   }
   Announce(options);
-  auto done =
-      RunAndWrite(options, bench::RunBench, {.json = json.string(), .report = report.string()});
+  auto result = RunWithProgress(options, bench::RunBench);
+  if (!result) return tl::unexpected(result.error());
+  if (auto added = AddDisk(command.dir.empty() ? command.out : command.dir, *result); !added) {
+    return added;
+  }
+  auto done = Write(*result, {.json = json.string(), .report = report.string()});
   if (done) fmt::print("\nwrote {} and {}\n", json.string(), report.string());
   return done;
 }

@@ -111,7 +111,7 @@ Result<BenchResult> RunDiskBench(BenchOptions options) {
   options.bench_name = "disk";
   options.methods = {"file-buffered", "file-direct", "loop"};
   options.devices.clear();
-  options.timelines = true;
+  options.timelines = false;
   Plan plan;
   plan.setting = MakeSetting(options);
   plan.cases = MakeCases(options, plan.setting.blocks);

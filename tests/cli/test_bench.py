@@ -10,6 +10,27 @@ COLUMNS = {"bench", "case", "method", "bytes", "seconds", "bytes_per_s", "bytes_
            "bytes_per_s_max", "fraction_of_devices", "cpu_s_per_gib", "blocked_s"}
 
 
+POOL = """
+pool = { version = 1, unit = "64KiB" }
+
+[[device]]
+name = "dram"
+kind = "memory"
+capacity = "32MiB"
+read_bandwidth = "2GB/s"
+write_bandwidth = "2GB/s"
+
+[[device]]
+name = "ssd"
+kind = "file"
+path = "ssd.kvpool"
+capacity = "64MiB"
+read_bandwidth = "1GB/s"
+write_bandwidth = "1GB/s"
+accept_buffered = true
+"""
+
+
 class Bench(CliTest):
     def arguments(self, *more, repeat=1):
         return ("bench", "--devices", "memory:2000,file:400,file:200", "--dir", self.path("scratch"),
@@ -38,6 +59,27 @@ class Bench(CliTest):
         self.assertIn("<svg", page)
         for elsewhere in ("src=\"http", "href=\"http", "@import"):
             self.assertNotIn(elsewhere, page)
+
+    def test_a_pool_that_is_there_is_measured_and_kept(self):
+        with open(self.path("pool.toml"), "w", encoding="utf-8") as out:
+            out.write(POOL)
+        self.succeed("create", "--pool", self.path("pool.toml"))
+        rows = self.rows("bench", "--pool", self.path("pool.toml"), "--context", "24MiB",
+                         "--block-tokens", 16, "--repeat", 2, "--prefix", "50,100")
+        self.assertEqual({row["method"] for row in rows}, {"pool", "pool-put"})
+        self.assertTrue(os.path.exists(self.path("ssd.kvpool")))
+        self.succeed("check", "--pool", self.path("pool.toml"))
+
+    def test_devices_and_a_pool_are_one_too_many(self):
+        self.refuse(*self.arguments("--pool", self.path("pool.toml")), code=2,
+                    words=["either", "--devices", "--pool"])
+        self.refuse("bench", code=2, words=["--devices", "--pool"])
+
+    def test_a_drive_has_to_be_one(self):
+        self.refuse("bench-drives", "--drives", self.path("pool.toml"), code=2,
+                    words=["whole drive"])
+        self.refuse("bench-drives", "--drives", "/dev/null", "--methods", "ext3", code=2,
+                    words=["ext4-buffered"])
 
     def test_more_than_there_is_room_for(self):
         self.refuse("bench", "--devices", "memory,file", "--dir", self.path("scratch"), "--context",
