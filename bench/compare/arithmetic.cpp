@@ -83,7 +83,7 @@ std::optional<double> ExpectedBytesPerS(std::string_view method, const Setting& 
                                         std::uint64_t blocks) {
   if (method.starts_with("pool")) return 1 / PoolSecondsPerByte(setting);
   if (method == "equal") return 1 / EqualSecondsPerByte(setting);
-  if (method.starts_with("fio-")) return Sum(setting, DeviceKind::kFile);
+  if (method.starts_with("fio-") || method == "spdk-perf") return Sum(setting, DeviceKind::kFile);
   if (!method.starts_with("serial") && method != "fio") return FastestFileBytesPerS(setting);
   if (!method.starts_with("serial") || blocks == 0) return std::nullopt;
   const auto in_memory = static_cast<double>(SerialMemoryBlocks(setting, blocks));

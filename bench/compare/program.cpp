@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,7 +40,11 @@ Result<Ended> RunProgram(std::vector<std::string> arguments, const std::string& 
       if (n < 0 && errno != EINTR) break;
     }
     int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    rusage used{};
+    while (wait4(child, &status, 0, &used) < 0 && errno == EINTR) {
+    }
+    for (const timeval& time : {used.ru_utime, used.ru_stime}) {
+      ended.cpu_s += static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
     }
     ended.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }

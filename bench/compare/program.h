@@ -10,6 +10,7 @@ namespace kvpool::bench {
 
 struct Ended {
   int exit_code = -1;  // -1: killed
+  double cpu_s = 0;    // user and system
   std::string output;  // standard output; its errors go where ours go
 };
 

@@ -1,9 +1,12 @@
 // The ways to read a drive that the pool is compared with.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bench/compare/contender.h"
@@ -22,9 +25,12 @@ Result<std::unique_ptr<Contender>> MakeRawContender(const DeviceConfig& config,
                                                     const Setting& setting, std::size_t position,
                                                     std::span<std::byte> buffer);
 
-// fio on all of `drives` at once, each giving its part of the context in proportion to its speed.
-Result<std::unique_ptr<Contender>> MakeFioDrivesContender(std::vector<DriveNode> drives,
-                                                          const Setting& setting, bool passthrough);
+// Another program on all of `drives` at once.
+enum class Roofline : std::uint8_t { kFioBlock, kFioNvme, kSpdkPerf };
+Result<std::unique_ptr<Contender>> MakeRooflineContender(std::vector<DriveNode> drives,
+                                                         const Setting& setting, Roofline by);
+// Bytes per second, of what spdk_nvme_perf prints; absent where it did not finish.
+std::optional<double> ParseSpdkPerf(std::string_view text);
 
 // Has the drives driven from user space while it lives, and gives them back to the kernel.
 // Drives that another driver had before are left with it.

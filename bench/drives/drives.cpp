@@ -19,9 +19,9 @@
 namespace kvpool::bench {
 namespace {
 
-constexpr std::array<std::string_view, 11> kMethods = {
-    "serial",    "ext4-buffered", "ext4-direct", "block",     "nvme",     "spdk",
-    "fio-block", "fio-nvme",      "pool-block",  "pool-nvme", "pool-spdk"};
+constexpr std::array<std::string_view, 12> kMethods = {
+    "serial",    "ext4-buffered", "ext4-direct", "block",      "nvme",      "spdk",
+    "fio-block", "fio-nvme",      "spdk-perf",   "pool-block", "pool-nvme", "pool-spdk"};
 constexpr std::uint64_t kFilled = 256 * kMiB;  // of each drive, before it is measured
 constexpr double kMeasuredSeconds = 2;
 
@@ -107,9 +107,11 @@ Result<std::unique_ptr<Contender>> DriveMethodsOf::Make(std::string_view method,
   if (method == "serial" || method.starts_with("ext4-")) {
     return MakeOnFiles(method, setting, fastest);
   }
-  if (method.starts_with("fio-")) {
-    return MakeFioDrivesContender(drives_, setting, method == "fio-nvme");
+  if (method == "fio-block") {
+    return MakeRooflineContender(drives_, setting, Roofline::kFioBlock);
   }
+  if (method == "fio-nvme") return MakeRooflineContender(drives_, setting, Roofline::kFioNvme);
+  if (method == "spdk-perf") return MakeRooflineContender(drives_, setting, Roofline::kSpdkPerf);
   const bool pool = method.starts_with("pool-");
   const auto make = [&](DeviceKind kind) {
     return pool ? MakePool(kind, setting, buffer) : MakeRaw(kind, setting, fastest, buffer);
