@@ -12,6 +12,7 @@
 #include "apps/kvpool/interrupt.h"
 #include "apps/kvpool/usage.h"
 #include "bench/compare/bench.h"
+#include "device/spdk/spdk_device.h"
 
 namespace kvpool::cli {
 namespace {
@@ -61,7 +62,8 @@ int Main(int argc, char** argv) {
   app.footer(kStart);
   app.require_subcommand(1);
   app.set_version_flag("--version",
-                       fmt::format("kvpool {} ({})", KVPOOL_VERSION, bench::MakeHeader("").commit));
+                       fmt::format("kvpool {} ({}{})", KVPOOL_VERSION, bench::MakeHeader("").commit,
+                                   device::HasSpdk() ? ", with spdk" : ""));
   Action action;
   for (const auto add : {AddProbe, AddCreate, AddInfo, AddCheck, AddBench, AddBenchDrives,
                          AddReplay, AddTrace, AddDemo}) {

@@ -15,6 +15,8 @@ tl::unexpected<Error> Refuse(const DeviceConfig& config) {
 
 }  // namespace
 
+bool HasSpdk() { return false; }
+
 Result<std::unique_ptr<Device>> OpenSpdkDevice(const DeviceConfig& config, const OpenOptions&) {
   return Refuse(config);
 }

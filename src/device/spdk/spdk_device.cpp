@@ -139,6 +139,8 @@ Result<void> RemoveSpdkDevice(const DeviceConfig& config, std::uint64_t pool_id)
   return (*drive)->Write(0, SpdkDrive::LabelPage{});
 }
 
+bool HasSpdk() { return true; }
+
 Result<std::unique_ptr<Device>> OpenSpdkDevice(const DeviceConfig& config,
                                                const OpenOptions& options) {
   auto drive = OpenDrive(config, true);

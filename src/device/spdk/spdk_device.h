@@ -6,6 +6,9 @@
 
 namespace kvpool::device {
 
+// Whether this build can: SPDK was there when it was made.
+bool HasSpdk();
+
 // As OpenDevice, CreateDevice, RemoveDevice and ReadLabel, for DeviceKind::kSpdk.
 Result<std::unique_ptr<Device>> OpenSpdkDevice(const DeviceConfig& config,
                                                const OpenOptions& options);
