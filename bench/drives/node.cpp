@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "bench/compare/program.h"
 #include "device/file/descriptor.h"
 
 namespace kvpool::bench {
@@ -56,6 +57,21 @@ std::string DriverOf(const std::string& pci) {
   return error ? "" : link.filename().string();
 }
 
+Result<void> LoadDriver(const std::string& driver) {
+  const fs::path known = fs::path("/sys/bus/pci/drivers") / driver;
+  if (fs::exists(known)) return {};
+  [[maybe_unused]] const auto loaded = RunProgram({"modprobe", driver});
+  // Behind an IOMMU, vfio maps memory by this module; no other asks for it.
+  if (driver == "vfio-pci") {
+    [[maybe_unused]] const auto mapper = RunProgram({"modprobe", "vfio_iommu_type1"});
+  }
+  if (fs::exists(known)) return {};
+  return Fail(Status::kUnsupported,
+              fmt::format("the kernel has no driver {}: load its module, or leave out the methods "
+                          "that need it.",
+                          driver));
+}
+
 }  // namespace
 
 Result<DriveNode> FindDrive(const fs::path& block) {
@@ -85,12 +101,7 @@ Result<DriveNode> FindDrive(const fs::path& block) {
 Result<void> BindDriver(const std::string& pci, const std::string& driver) {
   const fs::path device = fs::path("/sys/bus/pci/devices") / pci;
   if (DriverOf(pci) == driver) return {};
-  if (!fs::exists(fs::path("/sys/bus/pci/drivers") / driver)) {
-    return Fail(Status::kUnsupported,
-                fmt::format("the kernel has no driver {} loaded: modprobe it, or leave out the "
-                            "methods that need it.",
-                            driver));
-  }
+  if (auto loaded = LoadDriver(driver); !loaded) return loaded;
   if (!DriverOf(pci).empty()) Write(device / "driver/unbind", pci);
   Write(device / "driver_override", driver);
   Write("/sys/bus/pci/drivers_probe", pci);
