@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 60
 JOBS ?= $(shell nproc)
 
-.PHONY: all deps dev-deps test test-spdk demo check fuzz install clean
+.PHONY: all deps dev-deps test test-spdk bench-drives demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -21,6 +21,10 @@ test: all
 # Drives from user space; says so and succeeds where SPDK is not installed.
 test-spdk: all
 	@tests/spdk/run build/tests/spdk_test || [ $$? -eq 77 ]
+
+# The ways to read a drive, in a guest with emulated NVMe drives: out/drives.json, out/drives.html.
+bench-drives: all
+	scripts/bench-drives
 
 demo: all
 	scripts/demo
