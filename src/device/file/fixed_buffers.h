@@ -12,8 +12,8 @@
 namespace kvpool::device {
 
 // A transfer in a fixed buffer costs no look-up and pinning of its pages, which is half of what a
-// large read costs the processor. Where the kernel refuses (before 5.19, a limit on locked memory)
-// there are simply none.
+// large read costs the processor. Where the kernel refuses (a limit on locked memory) there are
+// simply none.
 // Threads: the queue's.
 class FixedBuffers {
  public:

@@ -24,7 +24,10 @@ constexpr unsigned kEntries = 128;
 constexpr int kReadvFixed = 60;
 constexpr int kWritevFixed = 61;
 
-bool TakesVectorsInFixedBuffers(io_uring& ring) {
+// Older kernels keep a fixed buffer as single pages, also on hugepages, and cut a large transfer at
+// the drive's limit on segments: pinning anew for each transfer is cheaper there, for then they
+// are joined.
+bool FixedBuffersPay(io_uring& ring) {
   io_uring_probe* probe = io_uring_get_probe_ring(&ring);
   if (probe == nullptr) return false;
   const bool takes = io_uring_opcode_supported(probe, kReadvFixed) != 0 &&
@@ -85,7 +88,6 @@ class RingQueue final : public Queue {
   io_uring ring_{};
   bool open_ = false;
   bool registered_file_ = false;
-  bool vectors_in_fixed_ = false;
   std::optional<FixedBuffers> fixed_;
   unsigned held_ = 0;
   IoList done_;
@@ -102,8 +104,7 @@ Result<void> RingQueue::Open() {
   }
   open_ = true;
   registered_file_ = io_uring_register_files(&ring_, &drive_.fd, 1) == 0;
-  fixed_.emplace(ring_, registered_);
-  vectors_in_fixed_ = registered_ != nullptr && TakesVectorsInFixedBuffers(ring_);
+  fixed_.emplace(ring_, FixedBuffersPay(ring_) ? registered_ : nullptr);
   if (event_fd_ < 0) return {};
   if (const int result = io_uring_register_eventfd(&ring_, event_fd_); result != 0) {
     return Fail(
@@ -147,7 +148,7 @@ void RingQueue::PrepareMany(io_uring_sqe& entry, const Io& io, int fd) const {
   } else {
     io_uring_prep_writev(&entry, fd, io.segments.data(), count, offset);
   }
-  const int buffer = vectors_in_fixed_ ? fixed_->IndexOf(io.segments) : FixedBuffers::kNone;
+  const int buffer = fixed_->IndexOf(io.segments);
   if (buffer == FixedBuffers::kNone) return;
   entry.opcode = io.op == Op::kRead ? kReadvFixed : kWritevFixed;
   entry.buf_index = static_cast<std::uint16_t>(buffer);
