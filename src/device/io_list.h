@@ -9,6 +9,7 @@ namespace kvpool::device {
 class IoList {
  public:
   bool empty() const { return first_ == nullptr; }
+  Io& front() const { return *first_; }  // of one that is not empty
 
   void Push(Io& io) {
     io.queue_next = nullptr;

@@ -6,10 +6,12 @@
 
 #include "base/check.h"
 #include "device/block/block_device.h"
+#include "device/block/block_drive.h"
 #include "device/faulty.h"
 #include "device/file/file_device.h"
 #include "device/memory/memory_device.h"
 #include "device/nvme/nvme_device.h"
+#include "device/nvme/nvme_drive.h"
 #include "device/paths.h"
 #include "device/slow.h"
 #include "device/spdk/spdk_device.h"
@@ -71,7 +73,31 @@ Result<Pace> PaceOf(const DeviceConfig& config) {
                   config.name, slow.bytes_per_s, slow.latency_us));
 }
 
+template <class Drive>
+Result<std::unique_ptr<RawDrive>> AsRawDrive(Result<std::unique_ptr<Drive>> drive) {
+  if (!drive) return tl::unexpected(drive.error());
+  return std::unique_ptr<RawDrive>(std::move(*drive));
+}
+
 }  // namespace
+
+Result<std::unique_ptr<RawDrive>> OpenRawDrive(const DeviceConfig& config, RawAccess access) {
+  switch (config.kind) {
+    case DeviceKind::kBlock:
+      return AsRawDrive(BlockDrive::Open(config.path.string(), access));
+    case DeviceKind::kNvme:
+      return AsRawDrive(NvmeDrive::Open(config.path.string(), access));
+    case DeviceKind::kDrive:
+      return OpenRawDrive(ChoosePath(config).config, access);
+    case DeviceKind::kMemory:
+    case DeviceKind::kFile:
+    case DeviceKind::kSpdk:
+      break;
+  }
+  return Fail(Status::kUnsupported,
+              fmt::format("{} is not a drive that the kernel knows: name one such as /dev/nvme0n1",
+                          config.Where()));
+}
 
 Result<std::unique_ptr<Device>> OpenDevice(const DeviceConfig& config, const OpenOptions& options) {
   if (auto good = CheckCapacity(config); !good) return tl::unexpected(good.error());
@@ -98,16 +124,16 @@ Result<void> CreateDevice(const DeviceConfig& config, const CreateOptions& optio
       return {};
     case DeviceKind::kFile:
       return CreateFileDevice(config, options);
-    case DeviceKind::kBlock:
-      return CreateBlockDevice(config, options);
-    case DeviceKind::kNvme:
-      return CreateNvmeDevice(config, options);
     case DeviceKind::kSpdk:
       return CreateSpdkDevice(config, options);
+    case DeviceKind::kBlock:
+    case DeviceKind::kNvme:
     case DeviceKind::kDrive:
-      return CreateDevice(ChoosePath(config).config, options);
+      break;
   }
-  KVPOOL_CHECK(false);
+  auto drive = OpenRawDrive(config, RawAccess::kHold);
+  if (!drive) return tl::unexpected(drive.error());
+  return LabelDrive(**drive, config, options);
 }
 
 Result<void> RemoveDevice(const DeviceConfig& config, std::uint64_t pool_id) {
@@ -116,36 +142,36 @@ Result<void> RemoveDevice(const DeviceConfig& config, std::uint64_t pool_id) {
       return {};
     case DeviceKind::kFile:
       return RemoveFileDevice(config, pool_id);
-    case DeviceKind::kBlock:
-      return RemoveBlockDevice(config, pool_id);
-    case DeviceKind::kNvme:
-      return RemoveNvmeDevice(config, pool_id);
     case DeviceKind::kSpdk:
       return RemoveSpdkDevice(config, pool_id);
+    case DeviceKind::kBlock:
+    case DeviceKind::kNvme:
     case DeviceKind::kDrive:
-      return RemoveDevice(ChoosePath(config).config, pool_id);
+      break;
   }
-  KVPOOL_CHECK(false);
+  auto drive = OpenRawDrive(config, RawAccess::kHold);
+  if (!drive) return tl::unexpected(drive.error());
+  return UnlabelDrive(**drive, pool_id);
 }
 
 Result<Label> ReadLabel(const DeviceConfig& config) {
   switch (config.kind) {
+    case DeviceKind::kMemory:
+      return Fail(Status::kInvalid,
+                  fmt::format("device {} is memory, which carries no label: name a file or drive",
+                              config.name));
     case DeviceKind::kFile:
       return ReadFileLabel(config);
-    case DeviceKind::kBlock:
-      return ReadBlockLabel(config);
-    case DeviceKind::kNvme:
-      return ReadNvmeLabel(config);
     case DeviceKind::kSpdk:
       return ReadSpdkLabel(config);
+    case DeviceKind::kBlock:
+    case DeviceKind::kNvme:
     case DeviceKind::kDrive:
-      return ReadLabel(ChoosePath(config).config);
-    case DeviceKind::kMemory:
       break;
   }
-  return Fail(Status::kInvalid,
-              fmt::format("device {} is memory, which carries no label: name a file or drive",
-                          config.name));
+  auto drive = OpenRawDrive(config, RawAccess::kLook);
+  if (!drive) return tl::unexpected(drive.error());
+  return LabelOf(**drive);
 }
 
 }  // namespace kvpool::device

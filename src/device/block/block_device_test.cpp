@@ -123,6 +123,19 @@ TEST_F(BlockDevice, AnotherPoolsLabelCountsAsSomething) {
   EXPECT_EQ(ReadLabel(config_)->pool_id, 7u);
 }
 
+TEST_F(BlockDevice, KindDriveSaysWhyItTakesTheBlockLayer) {
+  config_.kind = DeviceKind::kDrive;
+  ASSERT_TRUE(CreateDevice(config_, Creation()));
+  auto device = OpenDevice(config_, {.pool_id = 7});
+  ASSERT_TRUE(device) << device.error().message;
+  EXPECT_EQ((*device)->traits().kind, "block");
+  const std::string& description = (*device)->traits().description;
+  EXPECT_NE(description.find("block chosen for kind drive"), std::string::npos) << description;
+  EXPECT_NE(description.find("not an NVMe namespace"), std::string::npos) << description;
+  device->reset();
+  EXPECT_TRUE(RemoveDevice(config_, 7));
+}
+
 TEST_F(BlockDevice, RemovingWipesTheLabel) {
   ASSERT_TRUE(CreateDevice(config_, Creation(7)));
   EXPECT_FALSE(RemoveDevice(config_, 8));

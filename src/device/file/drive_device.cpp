@@ -134,10 +134,6 @@ Result<void> WriteLabelTo(int fd, const Label& label, const std::string& path) {
   return WritePage(fd, page, path);
 }
 
-Result<void> WipeLabelOn(int fd, const std::string& path) {
-  return WritePage(fd, LabelPage{}, path);
-}
-
 std::unique_ptr<Device> MakeDriveDevice(DriveDeviceOptions options) {
   return std::make_unique<DriveDevice>(std::move(options));
 }

@@ -22,7 +22,6 @@ bool Insist(const std::function<bool()>& attempt);
 Result<Label> ReadLabelFrom(int fd, const std::string& path);
 // Durable when it returns. kIoError.
 Result<void> WriteLabelTo(int fd, const Label& label, const std::string& path);
-Result<void> WipeLabelOn(int fd, const std::string& path);
 
 // An error of a system call, with the usual causes put into a sentence: "cannot <what> <path>:
 // ...".

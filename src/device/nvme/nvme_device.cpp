@@ -1,28 +1,97 @@
 #include "device/nvme/nvme_device.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/units.h"
+#include "device/nvme/nvme_drive.h"
+#include "device/nvme/nvme_queue.h"
 
 namespace kvpool::device {
 namespace {
 
-tl::unexpected<Error> Refuse(const DeviceConfig& config) {
-  return Fail(Status::kUnsupported, fmt::format("{} cannot be opened by passthrough: this kvpool "
-                                                "has none; set the device's kind to block",
-                                                config.Where()));
+class NvmeDevice final : public Device {
+ public:
+  NvmeDevice(std::unique_ptr<NvmeDrive> drive, const NvmeTarget& target, Traits traits)
+      : drive_(std::move(drive)), traits_(std::move(traits)), target_(target) {
+    target_.traits = &traits_;
+  }
+
+  const Traits& traits() const override { return traits_; }
+  Result<std::unique_ptr<Queue>> OpenQueue(const QueueOptions& options) override {
+    return OpenNvmeQueue(target_, options);
+  }
+
+ private:
+  const std::unique_ptr<NvmeDrive> drive_;
+  const Traits traits_;
+  NvmeTarget target_;
+};
+
+// With polled completions where the driver keeps queues for them and the kernel takes part.
+Result<NvmeTarget> WorkingTarget(const NvmeDrive& drive) {
+  NvmeTarget target{.fd = drive.fd(),
+                    .first_byte = kLabelAreaBytes,
+                    .limits = drive.limits(),
+                    .volatile_cache = drive.controller().volatile_cache,
+                    .polled = drive.nodes().polls};
+  if (target.polled && TryNvmeQueue(target) == 0) return target;
+  target.polled = false;
+  const int error = TryNvmeQueue(target);
+  if (error == 0) return target;
+  return Fail(Status::kUnsupported,
+              fmt::format("{} cannot be read by passthrough: {}; use Linux 5.19 or later (6.2 "
+                          "unless as root) and allow io_uring, or set the device's kind to block",
+                          drive.facts().where, std::strerror(error)),
+              error);
+}
+
+std::string Describe(const NvmeDrive& drive, bool polled) {
+  const NvmeController& controller = drive.controller();
+  return fmt::format(
+      "io_uring passthrough on {}, {}, serial {}, blocks of {} bytes, commands of at most {}, {}, "
+      "{}",
+      drive.character_path(), controller.model, controller.serial,
+      drive.facts().logical_block_bytes, FormatBytes(drive.limits().max_bytes),
+      controller.volatile_cache ? "volatile write cache" : "no volatile write cache",
+      polled ? "polled" : "by interrupt");
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Device>> OpenNvmeDevice(const DeviceConfig& config, const OpenOptions&) {
-  return Refuse(config);
+Result<void> CheckPassthrough(const std::string& path) {
+  auto drive = NvmeDrive::Open(path, RawAccess::kLook);
+  if (!drive) return tl::unexpected(drive.error());
+  const std::string& character = (*drive)->character_path();
+  if (::faccessat(AT_FDCWD, character.c_str(), R_OK | W_OK, AT_EACCESS) != 0) {
+    return NoPermission(character, errno);
+  }
+  auto target = WorkingTarget(**drive);
+  if (!target) return tl::unexpected(target.error());
+  return {};
 }
 
-Result<void> CreateNvmeDevice(const DeviceConfig& config, const CreateOptions&) {
-  return Refuse(config);
+Result<std::unique_ptr<Device>> OpenNvmeDevice(const DeviceConfig& config,
+                                               const OpenOptions& options) {
+  auto drive = NvmeDrive::Open(config.path.string(), RawAccess::kHold);
+  if (!drive) return tl::unexpected(drive.error());
+  auto label = ExpectedLabel(**drive, config, options);
+  if (!label) return tl::unexpected(label.error());
+  const auto target = WorkingTarget(**drive);
+  if (!target) return tl::unexpected(target.error());
+  Traits traits;
+  traits.name = config.name;
+  traits.kind = "nvme";
+  traits.description = Describe(**drive, target->polled);
+  for (const std::string& remark : options.remarks) traits.description += "; " + remark;
+  traits.capacity_bytes = label->capacity_bytes;
+  traits.numa_node = (*drive)->nodes().numa_node;
+  traits.needs_polling = target->polled;
+  return std::make_unique<NvmeDevice>(std::move(*drive), *target, std::move(traits));
 }
-
-Result<void> RemoveNvmeDevice(const DeviceConfig& config, std::uint64_t) { return Refuse(config); }
-
-Result<Label> ReadNvmeLabel(const DeviceConfig& config) { return Refuse(config); }
 
 }  // namespace kvpool::device

@@ -6,11 +6,13 @@
 
 namespace kvpool::device {
 
-// As OpenDevice, CreateDevice, RemoveDevice and ReadLabel, for DeviceKind::kNvme.
+// As OpenDevice, for DeviceKind::kNvme. Held as a block device is: one excludes the other.
+// Completions are polled for where the driver keeps queues for that (nvme.poll_queues).
 Result<std::unique_ptr<Device>> OpenNvmeDevice(const DeviceConfig& config,
                                                const OpenOptions& options);
-Result<void> CreateNvmeDevice(const DeviceConfig& config, const CreateOptions& options);
-Result<void> RemoveNvmeDevice(const DeviceConfig& config, std::uint64_t pool_id);
-Result<Label> ReadNvmeLabel(const DeviceConfig& config);
+
+// Ok: this machine and user can reach the drive so. Otherwise what OpenNvmeDevice would say, save
+// that nobody is asked whether the drive is in use or what it holds.
+Result<void> CheckPassthrough(const std::string& path);
 
 }  // namespace kvpool::device
