@@ -3,11 +3,24 @@
 #include <algorithm>
 
 namespace kvpool::device {
+namespace {
+
+bool JoinsPages(io_uring& ring) {
+  io_uring_probe* probe = io_uring_get_probe_ring(&ring);
+  if (probe == nullptr) return false;
+  const bool takes = io_uring_opcode_supported(probe, kReadvFixed) != 0 &&
+                     io_uring_opcode_supported(probe, kWritevFixed) != 0;
+  io_uring_free_probe(probe);
+  return takes;
+}
+
+}  // namespace
 
 FixedBuffers::FixedBuffers(io_uring& ring, const mem::RegisteredMemory* memory)
     : ring_(ring), memory_(memory) {
   if (memory_ == nullptr) return;
-  if (io_uring_register_buffers_sparse(&ring_, mem::RegisteredMemory::kMaxPieces) != 0) {
+  if (!JoinsPages(ring_) ||
+      io_uring_register_buffers_sparse(&ring_, mem::RegisteredMemory::kMaxPieces) != 0) {
     memory_ = nullptr;
   }
 }

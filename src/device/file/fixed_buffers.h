@@ -11,9 +11,15 @@
 
 namespace kvpool::device {
 
+// Of Linux 6.15; the liburing of today's distributions does not name them yet.
+inline constexpr int kReadvFixed = 60;
+inline constexpr int kWritevFixed = 61;
+
 // A transfer in a fixed buffer costs no look-up and pinning of its pages, which is half of what a
-// large read costs the processor. Where the kernel refuses (a limit on locked memory) there are
-// simply none.
+// large read costs the processor. There are none where the kernel refuses (a limit on locked
+// memory), nor before 6.15: older kernels keep a fixed buffer as single pages, also on hugepages,
+// and a large transfer then meets the drive's limit on segments, which pages pinned anew, and
+// joined, do not.
 // Threads: the queue's.
 class FixedBuffers {
  public:

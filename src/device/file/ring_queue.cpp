@@ -19,23 +19,6 @@ namespace {
 // Ios that one queue has taken and not handed back. The ring has room for one cancel of each.
 constexpr unsigned kEntries = 128;
 
-// Of Linux 6.15; the liburing of today's distributions does not name it yet. Its write stands
-// behind it.
-constexpr int kReadvFixed = 60;
-constexpr int kWritevFixed = 61;
-
-// Older kernels keep a fixed buffer as single pages, also on hugepages, and cut a large transfer at
-// the drive's limit on segments: pinning anew for each transfer is cheaper there, for then they
-// are joined.
-bool FixedBuffersPay(io_uring& ring) {
-  io_uring_probe* probe = io_uring_get_probe_ring(&ring);
-  if (probe == nullptr) return false;
-  const bool takes = io_uring_opcode_supported(probe, kReadvFixed) != 0 &&
-                     io_uring_opcode_supported(probe, kWritevFixed) != 0;
-  io_uring_free_probe(probe);
-  return takes;
-}
-
 // COOP_TASKRUN saves an interrupt for each completion: the owner finds it when it next enters the
 // kernel, which it does to wait. SINGLE_ISSUER and DEFER_TASKRUN would tie the queue to one thread
 // for ever, and a queue may change hands between uses. Kernels before 5.19 get no flags.
@@ -104,7 +87,7 @@ Result<void> RingQueue::Open() {
   }
   open_ = true;
   registered_file_ = io_uring_register_files(&ring_, &drive_.fd, 1) == 0;
-  fixed_.emplace(ring_, FixedBuffersPay(ring_) ? registered_ : nullptr);
+  fixed_.emplace(ring_, registered_);
   if (event_fd_ < 0) return {};
   if (const int result = io_uring_register_eventfd(&ring_, event_fd_); result != 0) {
     return Fail(
