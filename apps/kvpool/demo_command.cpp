@@ -12,7 +12,7 @@
 #include "base/units.h"
 #include "bench/compare/bench.h"
 #include "bench/drives/drives.h"
-#include "bench/probe/machine.h"
+#include "bench/probe/filesystem.h"
 #include "mem/region.h"
 
 namespace kvpool::cli {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "apps/kvpool/drive_table.h"
 #include "apps/kvpool/interrupt.h"
 #include "apps/kvpool/options.h"
 #include "apps/kvpool/outputs.h"
@@ -14,7 +15,7 @@
 #include "apps/kvpool/table.h"
 #include "base/limits.h"
 #include "base/units.h"
-#include "bench/probe/machine.h"
+#include "bench/probe/filesystem.h"
 #include "bench/probe/measure.h"
 #include "mem/region.h"
 
@@ -25,12 +26,12 @@ namespace fs = std::filesystem;
 
 constexpr const char* kExamples =
     R"(  kvpool probe
-      Lists memory nodes and drives, and measures memory.
+      Lists memory nodes, drives and the ways to each, and measures memory.
   kvpool probe /mnt/nvme0 /mnt/nvme1 --out pool.toml
       Measures the drives under two folders with temporary files, and writes a pool file.
   kvpool probe /mnt/nvme0 --memory 16GiB --capacity 500GiB --out pool.toml
   kvpool probe /dev/nvme2n1
-      A raw drive: only read.
+      A raw drive, by the best way to it: only read.
   kvpool probe /dev/nvme2n1 --write --yes-write /dev/nvme2n1
       A raw drive that nobody uses: what is read is written back, so its content stays.)";
 
@@ -51,24 +52,8 @@ struct ProbeOptions {
   bool force = false;
 };
 
-void PrintMachine(const std::vector<probe::Drive>& drives, std::FILE* out) {
-  for (const mem::NodeMemory& node : mem::MemoryNodes()) {
-    fmt::print(out, "memory node {}: {}, {} free\n", node.node, FormatBytes(node.total_bytes),
-               FormatBytes(node.free_bytes));
-  }
-  for (const probe::Drive& drive : drives) {
-    std::string use = drive.in_use() ? "in use" : "not in use";
-    if (!drive.mounts.empty()) {
-      use = "mounted on " + drive.mounts.front().string();
-      if (drive.mounts.size() > 1) use += fmt::format(" and {} more", drive.mounts.size() - 1);
-    }
-    fmt::print(out, "drive {}: {}{}{}, {}\n", drive.path.string(), FormatBytes(drive.bytes),
-               drive.model.empty() ? "" : ", ", drive.model, use);
-  }
-}
-
 // Raw drives are written only when that was said twice and nobody uses them.
-Result<bool> MayWrite(const fs::path& path, const std::vector<probe::Drive>& drives,
+Result<bool> MayWrite(const fs::path& path, const std::vector<DriveView>& drives,
                       const ProbeOptions& options) {
   if (!options.write) return false;
   if (std::find(options.yes_write.begin(), options.yes_write.end(), path) ==
@@ -79,9 +64,10 @@ Result<bool> MayWrite(const fs::path& path, const std::vector<probe::Drive>& dri
                             path.string()));
   }
   const fs::path real = fs::canonical(path);
-  const auto drive = std::find_if(drives.begin(), drives.end(),
-                                  [&](const probe::Drive& each) { return each.path == real; });
-  if (drive == drives.end() || drive->in_use()) {
+  const auto view = std::find_if(drives.begin(), drives.end(), [&](const DriveView& each) {
+    return each.drive.block == real || each.drive.character == real;
+  });
+  if (view == drives.end() || view->drive.in_use()) {
     return Fail(Status::kInvalid,
                 fmt::format("{} is mounted, partitioned, held by another device or part of a "
                             "drive: leave --write out, so that it is only read",
@@ -90,9 +76,14 @@ Result<bool> MayWrite(const fs::path& path, const std::vector<probe::Drive>& dri
   return true;
 }
 
+bool IsNode(const fs::path& path) {
+  std::error_code error;
+  return fs::is_block_file(path, error) || fs::is_character_file(path, error);
+}
+
 class Prober {
  public:
-  explicit Prober(const ProbeOptions& options) : options_(options), drives_(probe::Drives()) {
+  explicit Prober(const ProbeOptions& options) : options_(options), drives_(ViewDrives()) {
     measure_.seconds = options.seconds;
     measure_.bytes = options.sample_bytes;
     measure_.accept_buffered = options.accept_buffered;
@@ -101,7 +92,7 @@ class Prober {
     };
   }
 
-  const std::vector<probe::Drive>& drives() const { return drives_; }
+  const std::vector<DriveView>& drives() const { return drives_; }
 
   Result<std::vector<Probed>> Run() {
     std::vector<Probed> all;
@@ -115,7 +106,7 @@ class Prober {
     for (const fs::path& path : options_.paths) {
       std::error_code error;
       current_ = path.string();
-      auto probed = fs::is_block_file(path, error) ? Block(path) : Folder(path);
+      auto probed = IsNode(path) ? RawDrive(path) : Folder(path);
       if (!probed) return tl::unexpected(probed.error());
       all.push_back(std::move(*probed));
     }
@@ -137,7 +128,7 @@ class Prober {
   Result<Probed> Folder(const fs::path& path) {
     std::error_code error;
     if (!fs::is_directory(path, error)) {
-      return Fail(Status::kInvalid, fmt::format("{} is neither a folder nor a block device: name "
+      return Fail(Status::kInvalid, fmt::format("{} is neither a folder nor a drive: name "
                                                 "one that exists",
                                                 path.string()));
     }
@@ -153,18 +144,18 @@ class Prober {
                   .measured = *measured};
   }
 
-  Result<Probed> Block(const fs::path& path) {
+  Result<Probed> RawDrive(const fs::path& path) {
     const Result<bool> may_write = MayWrite(path, drives_, options_);
     if (!may_write) return tl::unexpected(may_write.error());
     probe::MeasureOptions measure = measure_;
     measure.write = *may_write;
-    auto measured = probe::MeasureBlock(path, measure);
+    auto measured = probe::MeasureDrive(path, measure);
     if (!measured) return tl::unexpected(measured.error());
-    return Probed{.kind = DeviceKind::kBlock, .path = path, .measured = *measured};
+    return Probed{.kind = DeviceKind::kDrive, .path = path, .measured = *measured};
   }
 
   const ProbeOptions& options_;
-  const std::vector<probe::Drive> drives_;
+  const std::vector<DriveView> drives_;
   probe::MeasureOptions measure_;
   Progress progress_;
   std::string current_;
@@ -201,7 +192,8 @@ void WarnOfSharedDrives(const std::vector<Probed>& all) {
   }
 }
 
-std::vector<Row> Rows(const std::vector<Probed>& all, const ProbeOptions& options) {
+std::vector<Row> Rows(const std::vector<Probed>& all, const std::vector<DriveView>& drives,
+                      const ProbeOptions& options) {
   std::string settings =
       fmt::format("probe seconds={} bytes={}", options.seconds, options.sample_bytes);
   for (const Probed& each : all) settings += " " + Title(each);
@@ -218,6 +210,7 @@ std::vector<Row> Rows(const std::vector<Probed>& all, const ProbeOptions& option
     if (m.write_bytes_per_s > 0) row["write_bytes_per_s"] = m.write_bytes_per_s;
     rows.push_back(std::move(row));
   }
+  for (Row& row : PathRows(drives)) rows.push_back(std::move(row));
   return rows;
 }
 
@@ -267,19 +260,24 @@ Result<void> RunProbe(const ProbeOptions& options) {
   if (auto fine = CheckProbe(options); !fine) return fine;
   std::FILE* out = PeopleStream(options.json);
   Prober prober(options);
-  PrintMachine(prober.drives(), out);
+  for (const mem::NodeMemory& node : mem::MemoryNodes()) {
+    fmt::print(out, "memory node {}: {}, {} free\n", node.node, FormatBytes(node.total_bytes),
+               FormatBytes(node.free_bytes));
+  }
+  PrintDrives(prober.drives(), out);
   std::fflush(out);
   const auto all = prober.Run();
   if (!all) return tl::unexpected(all.error());
   PrintMeasured(*all, out);
   WarnOfSharedDrives(*all);
-  if (auto written = WriteRows(options.json, Rows(*all, options)); !written) return written;
+  if (auto written = WriteRows(options.json, Rows(*all, prober.drives(), options)); !written)
+    return written;
   if (!options.out.empty()) return WritePoolFile(*all, options, out);
   return {};
 }
 
 void AddProbeOptions(CLI::App& command, ProbeOptions& options) {
-  command.add_option("paths", options.paths, "Folders on the drives to measure, or block devices")
+  command.add_option("paths", options.paths, "Folders on the drives to measure, or raw drives")
       ->type_name("PATH");
   command.add_option("--out", options.out, "Write a pool file of what was measured")
       ->type_name("POOL.toml");
@@ -294,8 +292,8 @@ void AddProbeOptions(CLI::App& command, ProbeOptions& options) {
   command.add_option("--seconds", options.seconds, "Time for each of writing and reading")
       ->check(CLI::Range(0.01, 600.0))
       ->capture_default_str();
-  command.add_flag("--write", options.write, "Measure writes of block devices too");
-  command.add_option("--yes-write", options.yes_write, "The block devices that --write may touch")
+  command.add_flag("--write", options.write, "Measure writes of raw drives too");
+  command.add_option("--yes-write", options.yes_write, "The raw drives that --write may touch")
       ->type_name("DEVICE")
       ->expected(1)
       ->take_all();

@@ -1,20 +1,15 @@
 #include "bench/probe/measure.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <memory>
 
 #include "base/limits.h"
 #include "base/units.h"
+#include "bench/probe/filesystem.h"
 #include "bench/probe/load.h"
-#include "bench/probe/machine.h"
-#include "device/file/drive_device.h"
 #include "device/open.h"
 #include "kvpool/config.h"
 #include "mem/region.h"
@@ -25,7 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kNoiseSeed = 0x9e3779b97f4a7c15;
-constexpr std::uint64_t kMinRawBytes = 64 * kMiB;
 constexpr std::uint32_t kLatencyBytes = 4096;
 constexpr std::uint64_t kLatencySeed = 1;
 constexpr std::uint32_t kStreamBytes = 1 << 20;
@@ -150,34 +144,6 @@ Result<Measurement> Measure(device::Device& device, const MeasureOptions& option
   return measuring.result();
 }
 
-tl::unexpected<Error> CannotOpen(const fs::path& path, int error) {
-  const char* advice = error == EACCES || error == EPERM ? "run as root or ask for access to it"
-                       : error == EBUSY ? "it is in use; leave --write out, so that it is only read"
-                                        : "name a block device that exists";
-  return Fail(Status::kInvalid,
-              fmt::format("cannot open {} ({}): {}", path.string(), std::strerror(error), advice),
-              error);
-}
-
-Result<std::unique_ptr<device::Device>> OpenRaw(const fs::path& path, bool write) {
-  const int flags = write ? O_RDWR | O_EXCL : O_RDONLY;
-  device::Descriptor fd(open(path.c_str(), flags | O_DIRECT | O_CLOEXEC));
-  if (!fd) return CannotOpen(path, errno);
-  std::uint64_t bytes = 0;
-  if (ioctl(fd.get(), BLKGETSIZE64, &bytes) != 0) return CannotOpen(path, errno);
-  if (bytes < device::kLabelAreaBytes + kMinRawBytes) {
-    return Fail(Status::kInvalid, fmt::format("{} has {} and is too small to measure: name a drive",
-                                              path.string(), FormatBytes(bytes)));
-  }
-  device::DriveDeviceOptions options;
-  options.fd = std::move(fd);
-  options.traits.name = path.string();
-  options.traits.kind = "block";
-  options.traits.description = "O_DIRECT, raw";
-  options.traits.capacity_bytes = bytes - device::kLabelAreaBytes;
-  return device::MakeDriveDevice(std::move(options));
-}
-
 std::uint64_t FileBytes(const fs::path& file, const MeasureOptions& options) {
   const std::uint64_t wanted = options.bytes > 0 ? options.bytes : kDefaultFileBytes;
   const auto filesystem = FilesystemOf(file.parent_path());
@@ -221,8 +187,11 @@ Result<Measurement> MeasureFile(const fs::path& file, const MeasureOptions& opti
   return MeasureDevice(**device, options);
 }
 
-Result<Measurement> MeasureBlock(const fs::path& path, const MeasureOptions& options) {
-  auto device = OpenRaw(path, options.write);
+Result<Measurement> MeasureDrive(const fs::path& path, const MeasureOptions& options) {
+  const DeviceConfig config{.name = path.string(), .kind = DeviceKind::kDrive, .path = path};
+  device::OpenOptions open;
+  open.raw_use = options.write ? device::RawUse::kMeasure : device::RawUse::kMeasureReads;
+  auto device = device::OpenDevice(config, open);
   if (!device) return tl::unexpected(device.error());
   return Measure(**device, options, options.write ? WriteHow::kBack : WriteHow::kNot);
 }

@@ -39,8 +39,8 @@ Result<Measurement> MeasureMemory(int numa_node, const MeasureOptions& options);
 // A file of options.bytes (0: 1 GiB, less where space is short) that is made at `file` and removed.
 Result<Measurement> MeasureFile(const std::filesystem::path& file, const MeasureOptions& options);
 
-// A raw block device. With options.write its content is kept: what is written back is what was
-// read; do that only where nobody else uses the device.
-Result<Measurement> MeasureBlock(const std::filesystem::path& path, const MeasureOptions& options);
+// A raw drive, by the way that DeviceKind::kDrive takes. With options.write it is held against
+// others and its content is kept: what is written back is what was read.
+Result<Measurement> MeasureDrive(const std::filesystem::path& path, const MeasureOptions& options);
 
 }  // namespace kvpool::probe

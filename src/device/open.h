@@ -12,6 +12,13 @@
 
 namespace kvpool::device {
 
+// What is done with a raw drive.
+enum class RawUse : std::uint8_t {
+  kPool,          // held, and its label is the one that is expected
+  kMeasure,       // held, whatever it carries
+  kMeasureReads,  // whatever it carries and whoever has it: only for reads
+};
+
 struct OpenOptions {
   const Clock* clock = &Clock::Monotonic();  // of the slow wrapper; outlives the device
   std::uint64_t pool_id = 0;                 // what the label has to say; 0: anything
@@ -19,6 +26,7 @@ struct OpenOptions {
   bool shareable_memory = false;     // memory: another process can map it; may cost hugepages
   bool lock_memory = true;           // memory: tried
   bool avoid_io_uring = false;       // take the threads that stand in where io_uring is refused
+  RawUse raw_use = RawUse::kPool;    // of a raw drive, behind the room of its label
   bool faults_outside_slow = false;  // else an injected error takes as long as the I/O would have
   std::vector<std::string> remarks;  // put after a drive's description: why it was chosen
 };

@@ -82,16 +82,26 @@ Result<void> UnlabelDrive(RawDrive& drive, std::uint64_t pool_id) {
   return drive.Write(0, LabelPage{});
 }
 
-Result<Label> ExpectedLabel(RawDrive& drive, const DeviceConfig& config,
-                            const OpenOptions& options) {
-  auto label = LabelOf(drive);
-  if (!label) return label;
+RawAccess AccessFor(RawUse use) {
+  return use == RawUse::kMeasureReads ? RawAccess::kLook : RawAccess::kHold;
+}
+
+Result<std::uint64_t> CapacityOf(RawDrive& drive, const DeviceConfig& config,
+                                 const OpenOptions& options) {
+  if (options.raw_use != RawUse::kPool) {
+    if (const std::uint64_t usable = UsableBytes(drive.facts()); usable > 0) return usable;
+    return Fail(Status::kInvalid,
+                fmt::format("{} has {} and is too small to measure: name a drive",
+                            drive.facts().where, FormatBytes(drive.facts().bytes)));
+  }
+  const auto label = LabelOf(drive);
+  if (!label) return tl::unexpected(label.error());
   const LabelExpectation expected{options.pool_id, options.device_id, config.capacity_bytes,
                                   drive.facts().bytes};
   if (auto same = CheckLabel(*label, expected, drive.facts().where); !same) {
     return tl::unexpected(same.error());
   }
-  return label;
+  return label->capacity_bytes;
 }
 
 }  // namespace kvpool::device

@@ -56,8 +56,10 @@ std::string SignaturesOn(RawDrive& drive);
 Result<void> LabelDrive(RawDrive& drive, const DeviceConfig& config, const CreateOptions& options);
 Result<void> UnlabelDrive(RawDrive& drive, std::uint64_t pool_id);
 Result<Label> LabelOf(RawDrive& drive);
-// The label that OpenDevice expects there.
-Result<Label> ExpectedLabel(RawDrive& drive, const DeviceConfig& config,
-                            const OpenOptions& options);
+
+// How OpenDevice opens it, and what its capacity is then: its label's, when that is as expected.
+RawAccess AccessFor(RawUse use);
+Result<std::uint64_t> CapacityOf(RawDrive& drive, const DeviceConfig& config,
+                                 const OpenOptions& options);
 
 }  // namespace kvpool::device

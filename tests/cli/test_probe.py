@@ -10,13 +10,17 @@ from harness import CliTest, KVPOOL, interrupt, main
 QUICK = ("--seconds", "0.05", "--sample", "16MiB", "--accept-buffered")
 
 
+def measured(rows):
+    return [row for row in rows if row["case"] != "path"]
+
+
 class Probe(CliTest):
     def test_writes_a_pool_file_that_create_and_info_take(self):
         os.mkdir(self.path("drive"))
         pool = self.path("pool.toml")
         rows = self.rows("probe", self.path("drive"), *QUICK, "--memory", "16MiB", "--capacity",
                          "32MiB", "--out", pool)
-        for row in rows:
+        for row in measured(rows):
             self.assertGreater(row["read_bytes_per_s"], 0)
             self.assertGreater(row["write_bytes_per_s"], 0)
             self.assertGreater(row["read_latency_us_p50"], 0)
@@ -57,7 +61,23 @@ class Probe(CliTest):
 
     def test_without_memory(self):
         rows = self.rows("probe", self.dir, *QUICK, "--memory", 0)
-        self.assertEqual([row["case"] for row in rows], [self.dir])
+        self.assertEqual([row["case"] for row in measured(rows)], [self.dir])
+
+    def test_shows_the_ways_to_each_drive(self):
+        rows = [row for row in self.rows("probe", *QUICK) if row["case"] == "path"]
+        drives = {row["drive"] for row in rows}
+        if not drives:
+            self.skipTest("this machine has no drive that it could show")
+        for drive in drives:
+            ways = [row for row in rows if row["drive"] == drive]
+            self.assertEqual([way["path"] for way in ways], ["spdk", "nvme", "block", "file"])
+            self.assertLessEqual(sum(way["chosen"] for way in ways), 1)
+            for way in ways:
+                self.assertEqual(way["possible"], way["missing"] == "")
+                self.assertLessEqual(way["chosen"], way["possible"])
+        printed = self.succeed("probe", *QUICK).stdout
+        for drive in drives:
+            self.assertIn(drive, printed)
 
     def test_lists_memory_and_drives(self):
         self.assertIn("memory node 0", self.succeed("probe", *QUICK).stdout)

@@ -9,10 +9,10 @@ namespace kvpool::device {
 
 Result<std::unique_ptr<Device>> OpenBlockDevice(const DeviceConfig& config,
                                                 const OpenOptions& options) {
-  auto drive = BlockDrive::Open(config.path.string(), RawAccess::kHold);
+  auto drive = BlockDrive::Open(config.path.string(), AccessFor(options.raw_use));
   if (!drive) return tl::unexpected(drive.error());
-  auto label = ExpectedLabel(**drive, config, options);
-  if (!label) return tl::unexpected(label.error());
+  const auto capacity_bytes = CapacityOf(**drive, config, options);
+  if (!capacity_bytes) return tl::unexpected(capacity_bytes.error());
   const RawDriveFacts& facts = (*drive)->facts();
   DriveDeviceOptions made;
   made.traits.name = config.name;
@@ -21,7 +21,7 @@ Result<std::unique_ptr<Device>> OpenBlockDevice(const DeviceConfig& config,
                                         facts.logical_block_bytes, (*drive)->physical_block_bytes(),
                                         facts.serial.empty() ? "" : ", serial " + facts.serial);
   for (const std::string& remark : options.remarks) made.traits.description += "; " + remark;
-  made.traits.capacity_bytes = label->capacity_bytes;
+  made.traits.capacity_bytes = *capacity_bytes;
   made.avoid_io_uring = options.avoid_io_uring;
   made.fd = (*drive)->TakeDescriptor();
   return MakeDriveDevice(std::move(made));

@@ -77,10 +77,10 @@ Result<void> CheckPassthrough(const std::string& path) {
 
 Result<std::unique_ptr<Device>> OpenNvmeDevice(const DeviceConfig& config,
                                                const OpenOptions& options) {
-  auto drive = NvmeDrive::Open(config.path.string(), RawAccess::kHold);
+  auto drive = NvmeDrive::Open(config.path.string(), AccessFor(options.raw_use));
   if (!drive) return tl::unexpected(drive.error());
-  auto label = ExpectedLabel(**drive, config, options);
-  if (!label) return tl::unexpected(label.error());
+  const auto capacity_bytes = CapacityOf(**drive, config, options);
+  if (!capacity_bytes) return tl::unexpected(capacity_bytes.error());
   const auto target = WorkingTarget(**drive);
   if (!target) return tl::unexpected(target.error());
   Traits traits;
@@ -88,7 +88,7 @@ Result<std::unique_ptr<Device>> OpenNvmeDevice(const DeviceConfig& config,
   traits.kind = "nvme";
   traits.description = Describe(**drive, target->polled);
   for (const std::string& remark : options.remarks) traits.description += "; " + remark;
-  traits.capacity_bytes = label->capacity_bytes;
+  traits.capacity_bytes = *capacity_bytes;
   traits.numa_node = (*drive)->nodes().numa_node;
   traits.needs_polling = target->polled;
   return std::make_unique<NvmeDevice>(std::move(*drive), *target, std::move(traits));
