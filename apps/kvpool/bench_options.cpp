@@ -22,6 +22,8 @@ void AddRunOptions(CLI::App& command, bench::BenchOptions& options) {
           "The pool's checksums: on or off (delivered bytes are compared all the same)")
       ->check(CLI::IsMember({"on", "off"}))
       ->default_str("on");
+  command.add_flag("--lease", options.lease,
+                   "Every method hands out what lies in memory in place, without a copy");
   command
       .add_option("--block-tokens", options.geometry.block_tokens,
                   "Tokens in a block, of 128 KiB each as in LLaMA-3.1-8B")

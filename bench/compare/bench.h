@@ -57,6 +57,7 @@ struct BenchOptions {
   std::uint32_t repeat = 3;
   std::optional<double> memory_limit;  // of the context, 0..1: no method keeps more in memory
   bool verify = true;                  // the pool's checksums; delivered bytes are always compared
+  bool lease = false;                  // memory is handed out in place, by every method alike
   bool timelines = true;               // one more, untimed, retrieval a method for the report
   bool accept_buffered = false;        // file devices where the filesystem refuses O_DIRECT
   Geometry geometry;

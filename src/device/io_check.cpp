@@ -11,6 +11,9 @@ bool IsValid(const Io& io, const Traits& traits) {
   if (io.bytes == 0 || io.bytes > traits.max_io_bytes) return false;
   if (io.offset > traits.capacity_bytes || io.bytes > traits.capacity_bytes - io.offset)
     return false;
+  if (io.op == Op::kLend) {
+    return traits.mapped && io.segments.empty() && (io.offset | io.bytes) % traits.alignment == 0;
+  }
   if (io.segments.empty() || io.segments.size() > traits.max_segments) return false;
   std::uint64_t sum = 0;
   std::uint64_t bits = io.offset | io.bytes;

@@ -106,12 +106,12 @@ class SlowDevice final : public Device {
   SlowDevice(std::unique_ptr<Device> inner, const Pace& pace, const Clock& clock)
       : inner_(std::move(inner)), clock_(clock), pacer_(pace), traits_(inner_->traits()) {
     inline_ = traits_.mapped;
-    traits_.mapped = false;
     traits_.description += fmt::format(", slowed to {}", FormatRate(pace.bytes_per_s));
     traits_.depth = DepthFor(pace, traits_.max_io_bytes);
   }
 
   const Traits& traits() const override { return traits_; }
+  std::byte* Map(std::uint64_t offset) override { return inner_->Map(offset); }
 
   Result<std::unique_ptr<Queue>> OpenQueue(const QueueOptions& options) override {
     // Copies are collected inside Submit: waking the owner for them would only cost time.

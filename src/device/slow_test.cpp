@@ -114,11 +114,22 @@ TEST(Slow, CancelEndsTheWait) {
   EXPECT_TRUE(slow.Poll().empty());
 }
 
-TEST(Slow, IsNotMappedAndKeepsMoreInFlightForItsLatency) {
+TEST(Slow, ALoanTakesItsTime) {
+  Slowed slow({.bytes_per_s = 1e6});
+  TestIo loan(Op::kLend, 0, {});
+  loan.bytes = 4096;
+  ASSERT_TRUE(slow.Submit(loan));
+  EXPECT_TRUE(slow.Poll().empty());
+  EXPECT_GT(slow.queue->NextPollNs(), 0);
+  slow.queue->Cancel(loan);
+  EXPECT_EQ(slow.Poll(), std::vector<Io*>{&loan});
+}
+
+TEST(Slow, IsMappedLikeItsDeviceAndKeepsMoreInFlightForItsLatency) {
   Slowed quick({.bytes_per_s = 1e9});
   Slowed late({.bytes_per_s = 1e9, .latency_us = 10'000});
-  EXPECT_EQ(quick.device().Map(0), nullptr);
-  EXPECT_FALSE(quick.device().traits().mapped);
+  EXPECT_NE(quick.device().Map(0), nullptr);
+  EXPECT_TRUE(quick.device().traits().mapped);
   EXPECT_EQ(late.device().traits().depth, quick.device().traits().depth + 10);
   EXPECT_NE(late.device().traits().description.find("1.00 GB/s"), std::string::npos);
 }

@@ -76,18 +76,13 @@ bool LaneQueue::Collect() {
 bool LaneQueue::Issue() {
   std::array<device::Io*, kAtOnce> ios;
   std::size_t count = 0;
-  bool moved = false;
   while (count < kAtOnce && !free_.empty()) {
     Issued issued = IssueFrom(gets_);
     if (issued.what == Issued::kNothing) issued = IssueFrom(puts_);
-    if (issued.what == Issued::kInPlace) {
-      moved = true;
-      break;
-    }
     if (issued.what != Issued::kTransfer) break;
     ios[count++] = &issued.transfer->io;
   }
-  if (count == 0) return moved;
+  if (count == 0) return false;
   KVPOOL_CHECK(queue_->Submit({ios.data(), count}) == count);
   return true;
 }
@@ -100,10 +95,6 @@ LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches) {
       batches.pop_front();
       operation.LetGo();
       continue;
-    }
-    if (operation.lease && traits_.mapped) {
-      ServeInPlace(batch);
-      return {Issued::kInPlace, nullptr};
     }
     Transfer& transfer = *free_.back();
     if (!TakeRun(batch, transfer)) {
@@ -134,15 +125,26 @@ bool LaneQueue::Pieces(Operation& operation, const UnitWork& work,
          AllAligned(std::span(pieces).subspan(before), traits_.alignment);
 }
 
+bool LaneQueue::Lends(const Operation& operation) const {
+  return operation.lease && traits_.mapped;
+}
+
+// How the unit at `position` travels; where its bytes lie is added to `pieces`.
+LaneQueue::Path LaneQueue::PathOf(DeviceBatch& batch, std::uint32_t position,
+                                  std::vector<iovec>& pieces) const {
+  Operation& operation = *batch.operation;
+  if (Lends(operation)) return Path::kLent;
+  return Pieces(operation, operation.UnitAt(batch, position), pieces) ? Path::kDirect
+                                                                      : Path::kStaged;
+}
+
 // Takes the next units of the batch that one I/O can carry. False: none left, or no staging free.
 bool LaneQueue::TakeRun(DeviceBatch& batch, Transfer& transfer) {
   std::uint32_t first = batch.cursor.load(std::memory_order_relaxed);
   while (first < batch.end) {
     transfer.pieces.clear();
-    transfer.io.bytes = 0;
-    const bool direct =
-        Pieces(*batch.operation, batch.operation->UnitAt(batch, first), transfer.pieces);
-    if (!direct && transfer.staging == nullptr) {
+    const Path path = PathOf(batch, first, transfer.pieces);
+    if (path == Path::kStaged && transfer.staging == nullptr) {
       transfer.staging = staging_.Get();
       if (transfer.staging == nullptr) {
         return false;
@@ -150,8 +152,8 @@ bool LaneQueue::TakeRun(DeviceBatch& batch, Transfer& transfer) {
     }
     transfer.io.bytes = Padded(batch.operation->UnitAt(batch, first).bytes);
     std::uint32_t end = first + 1;
-    while (end < batch.end && Extend(batch, transfer, end, direct)) ++end;
-    if (direct && transfer.staging != nullptr) {
+    while (end < batch.end && Extend(batch, transfer, end, path)) ++end;
+    if (path != Path::kStaged && transfer.staging != nullptr) {
       staging_.Put(transfer.staging);
       transfer.staging = nullptr;
     }
@@ -168,15 +170,14 @@ bool LaneQueue::TakeRun(DeviceBatch& batch, Transfer& transfer) {
 }
 
 // Adds the unit at `position` to the transfer if it follows on the device and on the same path.
-bool LaneQueue::Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position,
-                       bool direct) {
+bool LaneQueue::Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position, Path path) {
   Operation& operation = *batch.operation;
   const UnitWork& last = operation.UnitAt(batch, position - 1);
   const UnitWork& next = operation.UnitAt(batch, position);
   if (next.offset != last.offset + Padded(last.bytes)) return false;
   if (transfer.io.bytes + Padded(next.bytes) > max_run_bytes_) return false;
   const std::size_t pieces_before = transfer.pieces.size();
-  if (Pieces(operation, next, transfer.pieces) != direct) {
+  if (PathOf(batch, position, transfer.pieces) != path) {
     transfer.pieces.resize(pieces_before);
     return false;
   }
@@ -201,7 +202,9 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
     transfer.pieces.assign(1, {transfer.staging, transfer.io.bytes});
   }
   transfer.cancelled = false;
-  transfer.io.op = put ? device::Op::kWrite : device::Op::kRead;
+  transfer.io.op = put                ? device::Op::kWrite
+                   : Lends(operation) ? device::Op::kLend
+                                      : device::Op::kRead;
   transfer.io.status = Status::kOk;
   transfer.io.offset = operation.UnitAt(*transfer.batch, transfer.first).offset;
   transfer.io.segments = transfer.pieces;
@@ -222,18 +225,24 @@ std::uint64_t LaneQueue::ChecksumOf(Operation& operation, const UnitWork& work) 
   return checksum_.End();
 }
 
+std::uint64_t LaneQueue::ChecksumAt(const Operation& operation, const UnitWork& work,
+                                    const std::byte* at) {
+  if (!verify_) return work.checksum;
+  return checksum_.Of(operation.keys[work.key].seed, work.unit, {at, work.bytes});
+}
+
 Status LaneQueue::Check(Transfer& transfer, const UnitWork& work, std::uint64_t offset_in_staging) {
   Operation& operation = *transfer.batch->operation;
   std::uint64_t found = work.checksum;
-  if (transfer.staging != nullptr) {
-    const std::span<const std::byte> bytes{transfer.staging + offset_in_staging, work.bytes};
-    if (verify_) {
-      found = checksum_.Of(operation.keys[work.key].seed, work.unit, bytes);
-    }
+  if (transfer.io.op == device::Op::kLend) {
+    found = ChecksumAt(operation, work, slot_.device->Map(work.offset));
+  } else if (transfer.staging != nullptr) {
+    const std::byte* bytes = transfer.staging + offset_in_staging;
+    found = ChecksumAt(operation, work, bytes);
     if (found == work.checksum) {
       scratch_.clear();
       Pieces(operation, work, scratch_);
-      Scatter(bytes.data(), scratch_);
+      Scatter(bytes, scratch_);
     }
   } else if (verify_) {
     found = ChecksumOf(operation, work);
@@ -273,28 +282,6 @@ void LaneQueue::Complete(Transfer& transfer) {
     }
     operation.UnitDone(work, check ? Check(transfer, work, at) : status);
     at += padded;
-  }
-}
-
-// A lease of memory-resident units moves nothing: they are verified where they lie.
-void LaneQueue::ServeInPlace(DeviceBatch& batch) {
-  constexpr std::uint32_t kUnitsAtOnce = 16;
-  std::uint32_t first = batch.cursor.load(std::memory_order_relaxed);
-  std::uint32_t end = 0;
-  do {
-    if (first >= batch.end) return;
-    end = std::min(batch.end, first + kUnitsAtOnce);
-  } while (!batch.cursor.compare_exchange_weak(first, end, std::memory_order_relaxed));
-  Operation& operation = *batch.operation;
-  for (std::uint32_t position = first; position < end; ++position) {
-    const UnitWork& work = operation.UnitAt(batch, position);
-    Status status = Status::kOk;
-    if (verify_ && checksum_.Of(operation.keys[work.key].seed, work.unit,
-                                {slot_.device->Map(work.offset), work.bytes}) != work.checksum) {
-      slot_.checksum_failures.fetch_add(1, std::memory_order_relaxed);
-      status = Status::kCorrupt;
-    }
-    operation.UnitDone(work, status);
   }
 }
 

@@ -17,7 +17,8 @@ namespace kvpool::pool {
 
 // Turns runs of units into few large I/Os: neighbours on the device that follow each other in the
 // order of retrieval become one transfer. Bytes land in place where the device can reach them, in
-// staging where it cannot (an unaligned address, a tail). Gets go before puts.
+// staging where it cannot (an unaligned address, a tail); a lease of mapped memory moves nothing.
+// Gets go before puts.
 // Threads: the lane's.
 class LaneQueue {
  public:
@@ -37,6 +38,7 @@ class LaneQueue {
   bool Idle() const { return in_flight_ == 0 && gets_.empty() && puts_.empty(); }
 
  private:
+  enum class Path : std::uint8_t { kDirect, kStaged, kLent };
   struct Transfer {
     device::Io io;
     DeviceBatch* batch = nullptr;
@@ -47,7 +49,7 @@ class LaneQueue {
     std::vector<iovec> pieces;
   };
   struct Issued {
-    enum What : std::uint8_t { kTransfer, kInPlace, kNothing, kStalled } what;
+    enum What : std::uint8_t { kTransfer, kNothing, kStalled } what;
     Transfer* transfer;
   };
 
@@ -55,13 +57,15 @@ class LaneQueue {
   bool Issue();
   Issued IssueFrom(std::deque<DeviceBatch*>& batches);
   bool TakeRun(DeviceBatch& batch, Transfer& transfer);
-  bool Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position, bool direct);
+  bool Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position, Path path);
   bool Pieces(Operation& operation, const UnitWork& work, std::vector<iovec>& pieces) const;
-  void ServeInPlace(DeviceBatch& batch);
+  bool Lends(const Operation& operation) const;
+  Path PathOf(DeviceBatch& batch, std::uint32_t position, std::vector<iovec>& pieces) const;
   void ExpireRest(DeviceBatch& batch);
   void PrepareIo(Transfer& transfer);
   void Complete(Transfer& transfer);
   Status Check(Transfer& transfer, const UnitWork& work, std::uint64_t offset_in_staging);
+  std::uint64_t ChecksumAt(const Operation& operation, const UnitWork& work, const std::byte* at);
   std::uint64_t ChecksumOf(Operation& operation, const UnitWork& work);
   void Expire(std::int64_t now_ns);
   std::uint32_t Padded(std::uint32_t bytes) const;

@@ -21,6 +21,8 @@ std::uint8_t OpcodeOf(Op op) {
       return kOpcodeWrite;
     case Op::kFlush:
       return kOpcodeFlush;
+    case Op::kLend:
+      break;
   }
   KVPOOL_CHECK(false);
 }
