@@ -85,7 +85,7 @@ void ApplyMemorySpeed(Plan& plan) {
   }
   plan.facts.emplace_back("Memory, measured",
                           fmt::format("{}, one thread copying", FormatRate(measured)));
-  if (emulated > 0.8 * measured) {
+  if (!plan.setting.lease && emulated > 0.8 * measured) {
     plan.warnings.push_back(
         fmt::format("One thread copies memory at {} here, which is little for a device emulated at "
                     "{}: lower its speed for figures that count.",
