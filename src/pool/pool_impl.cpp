@@ -151,7 +151,8 @@ PoolInfo PoolImpl::info() const {
 Result<void> PoolImpl::StartLanes() {
   std::vector<LaneNeed> needs;
   for (const auto& slot : slots_) {
-    needs.push_back({slot->mapped, slot->device->traits().needs_polling});
+    // Memory that is slowed waits more than it copies: it shares its lane like a drive.
+    needs.push_back({slot->mapped && !slot->config.slow, slot->device->traits().needs_polling});
   }
   const auto assigned =
       AssignLanes(needs, config_.lanes, std::max(1u, std::thread::hardware_concurrency()));
