@@ -112,9 +112,13 @@ bool Lane::Step() {
     taken_.clear();
     moved = true;
   }
-  const bool all = memory_changed_.exchange(false, std::memory_order_acquire);
+  const bool all = memory_changed_.load(std::memory_order_acquire);
   for (const auto& queue : queues_) {
     if (queue && (all || !queue->Idle())) moved |= queue->Step(options_.clock->NowNs());
+  }
+  if (all) {
+    memory_changed_.store(false, std::memory_order_release);
+    memory_changed_.notify_all();
   }
   return moved;
 }

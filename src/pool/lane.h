@@ -39,8 +39,10 @@ class Lane {
   // Operation::AddLane.
   void Give(DeviceBatch& batch);
 
-  // Has every queue take in what changed in the registered memory, before it is needed.
+  // Has every queue take in what changed in the registered memory: the next transfer shall not pay
+  // for it. Its thread runs. Await: until it has.
   void TakeInMemory();
+  void AwaitMemory() const { memory_changed_.wait(true); }
 
   // One round over inbox and queues. True when anything moved.
   bool Step();

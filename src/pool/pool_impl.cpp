@@ -113,6 +113,7 @@ LaneOptions PoolImpl::OptionsOfLanes() const {
 
 void PoolImpl::TakeInMemory() const {
   for (const auto& lane : lanes_) lane->TakeInMemory();
+  for (const auto& lane : lanes_) lane->AwaitMemory();
 }
 
 PoolInfo PoolImpl::info() const {
