@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""What run promises: output, exit codes, files, an end in time. A bed that cannot fail tests nothing."""
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True
+import image  # noqa: E402
+import machine  # noqa: E402
+
+RUN = pathlib.Path(__file__).with_name("run")
+
+
+def guest(*arguments, timeout=120):
+    return subprocess.run([RUN, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=timeout, check=False)
+
+
+class Guest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="kvpool-guest-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def test_output_exit_code_and_files_come_back(self):
+        """Also what goes by in a hurry, and with somebody left behind who holds the streams."""
+        (self.folder / "question").write_text("six by nine", encoding="utf-8")
+        done = guest("--no-drives", "--share", self.folder, "--", "sh", "-c",
+                     "seq 100000; cat question >&2; echo 42 > answer;"
+                     " { while :; do sleep 1; done; } & exit 3")
+        self.assertEqual((done.returncode, done.stderr), (3, "six by nine"))
+        self.assertEqual(done.stdout, "".join(f"{n}\n" for n in range(1, 100001)))
+        self.assertEqual((self.folder / "answer").read_text(encoding="utf-8"), "42\n")
+
+    def test_a_program_that_does_not_end_is_ended(self):
+        done = guest("--no-drives", "--timeout", 1, "--", "sh", "-c", "echo begun; sleep 1000")
+        self.assertEqual(done.returncode, 124)
+        self.assertRegex(done.stderr, r"^guest: .* within 1 s.*\n$")
+        self.assertEqual(done.stdout, "begun\n")
+
+    def test_a_machine_that_dies_is_no_success(self):
+        done = guest("--no-drives", "--", "sh", "-c", "echo c > /proc/sysrq-trigger")
+        self.assertEqual(done.returncode, 125)
+        self.assertIn("sysrq", done.stderr)
+
+    def test_a_drive_keeps_its_bytes_over_a_power_cut(self):
+        drive = ("--drive", "64M", "--keep-drives", self.folder)
+        done = guest(*drive, "--power-off-after", 2, "--", "sh", "-c",
+                     "echo kept | dd of=/dev/nvme0n1 bs=512 conv=sync oflag=direct; sleep 1000")
+        self.assertEqual(done.returncode, 137)
+        done = guest(*drive, "--", "head", "-c", "5", "/dev/nvme0n1")
+        self.assertEqual((done.returncode, done.stdout), (0, "kept\n"), done.stderr)
+
+
+class Mistakes(unittest.TestCase):
+    """Need no guest."""
+
+    def refused(self, word, *arguments):
+        done = guest(*arguments)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn(word, done.stderr.splitlines()[-1])
+
+    def test_are_told_in_a_sentence(self):
+        self.refused("none/program", "--no-drives", "--", "none/program")
+        self.refused("no-such-tool", "--no-drives", "--with", "no-such-tool", "--", "true")
+        self.refused("nowhere", "--share", "/nowhere", "--", "true")
+        self.refused("5X", "--drive", "5X", "--", "true")
+        self.refused("lba", "--drive", "5M,color=1", "--", "true")
+
+    def test_drives_are_what_they_say(self):
+        drive = machine.Drive.parse("2G:300,lba=4096,metadata=8,mdts=5")
+        self.assertEqual(drive, machine.Drive(2 << 30, 300, 4096, 8, 5))
+        self.assertEqual(machine.Drive.parse("64M"), machine.Drive(64 << 20, 0, 512, 0, 8))
+        self.assertIn("throttling.bps-total=300000000", " ".join(machine.drive_arguments([drive], ".")))
+
+
+def main():
+    try:
+        image.tool("qemu-system-x86_64")
+        image.base_archive()
+    except image.Unavailable as why:
+        print(f"skipped: {why}")
+        return 77
+    unittest.main(verbosity=2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
