@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 SECONDS ?= 60
 JOBS ?= $(shell nproc)
 
-.PHONY: all deps dev-deps test test-spdk bench-drives demo check fuzz install clean
+.PHONY: all deps dev-deps guest-deps test test-guest test-spdk bench-drives demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -15,15 +15,23 @@ deps:
 dev-deps:
 	@scripts/install-deps --dev
 
-test: all
+# Where the guest cannot be had its tests are skipped.
+guest-deps:
+	@scripts/install-deps --guest && tests/guest/build || echo "kvpool: so the guest's tests are skipped"
+
+test: all guest-deps
 	ctest --test-dir build --output-on-failure --parallel $(JOBS)
+
+# The emulated machine's tests alone, and what they say.
+test-guest: all guest-deps
+	ctest --test-dir build --verbose --label-regex '^guest$$'
 
 # Drives from user space; says so and succeeds where SPDK is not installed.
 test-spdk: all
 	@tests/spdk/run build/tests/spdk_test || [ $$? -eq 77 ]
 
 # The ways to read a drive, in a guest with emulated NVMe drives: out/drives.json, out/drives.html.
-bench-drives: all
+bench-drives: all guest-deps
 	scripts/bench-drives
 
 demo: all
