@@ -13,6 +13,8 @@ capacity = "64MiB"
 read_bandwidth = "1500MB/s"
 write_bandwidth = "1500MB/s"
 END
+  node=/dev/nvme
+  [ "$1" != nvme ] || node=/dev/ng
   drive=0
   for speed in $SPEEDS; do
     cat << END
@@ -20,7 +22,7 @@ END
 [[device]]
 name = "drive$drive"
 kind = "$1"
-path = "/dev/nvme${drive}n1"
+path = "$node${drive}n1"
 read_bandwidth = "${speed}MB/s"
 write_bandwidth = "${speed}MB/s"
 END
@@ -50,7 +52,12 @@ case_pool_over_block_devices() {
   pool_over block
 }
 
-# The control of the above.
+case_pool_over_passthrough() {
+  pool_over nvme
+  kvpool info --pool /tmp/nvme.toml | grep -c passthrough | grep -qx 3
+}
+
+# The control of both.
 case_bytes_that_changed_are_noticed() {
   pool_over block
   dd if=/dev/urandom of=/dev/nvme2n1 bs=1M seek=2 count=100 oflag=direct 2> /dev/null
