@@ -69,7 +69,7 @@ std::optional<ThreadBooks> ReadThread(pid_t thread) {
 
 std::optional<ThreadBooks> ReadThisThread() { return ReadThread(gettid()); }
 
-double BlockedSeconds(const ThreadBooks& begin, const ThreadBooks& end) {
+double BlockedSeconds(const ThreadBooks& begin, const ThreadBooks& end, double spin_s) {
   const std::int64_t run = end.sched.run_ns - begin.sched.run_ns;
   const std::int64_t waited = end.sched.wait_ns - begin.sched.wait_ns;
   const std::int64_t off = std::max<std::int64_t>(0, end.at_ns - begin.at_ns - run - waited);
@@ -81,7 +81,8 @@ double BlockedSeconds(const ThreadBooks& begin, const ThreadBooks& end) {
   }
   const double system_part =
       user + system > 0 ? static_cast<double>(system) / static_cast<double>(user + system) : 0;
-  return 1e-9 * (static_cast<double>(off) + system_part * static_cast<double>(run));
+  const double busy_s = std::max(0.0, 1e-9 * static_cast<double>(run) - spin_s);
+  return 1e-9 * static_cast<double>(off) + system_part * busy_s;
 }
 
 double ProcessCpuSeconds() {
@@ -98,12 +99,12 @@ ThreadsMeter::ThreadsMeter(std::span<const std::int32_t> threads)
   for (const std::int32_t thread : threads_) begin_.push_back(ReadThread(thread));
 }
 
-std::optional<double> ThreadsMeter::BlockedSeconds() const {
+std::optional<double> ThreadsMeter::BlockedSeconds(std::span<const double> spin_s) const {
   double sum = 0;
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     const auto end = ReadThread(threads_[i]);
     if (!begin_[i] || !end) return std::nullopt;
-    sum += bench::BlockedSeconds(*begin_[i], *end);
+    sum += bench::BlockedSeconds(*begin_[i], *end, i < spin_s.size() ? spin_s[i] : 0);
   }
   return sum;
 }

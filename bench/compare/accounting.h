@@ -39,8 +39,10 @@ std::optional<ThreadBooks> ReadThisThread();
 
 // Time off the processor (wall less run less run-queue time) plus system time. The tick counters
 // are coarse, so only their proportion is used, on schedstat's exact run time; before the first
-// tick of the interval it is the proportion over the thread's life.
-double BlockedSeconds(const ThreadBooks& begin, const ThreadBooks& end);
+// tick of the interval it is the proportion over the thread's life. `spin_s` of the interval was
+// spent looking in vain at drives that only polling finds finished, which is not blocked time,
+// whatever part of it reading the clock spent in the kernel.
+double BlockedSeconds(const ThreadBooks& begin, const ThreadBooks& end, double spin_s = 0);
 
 // User and system time of all threads of this process, living or gone, in seconds.
 double ProcessCpuSeconds();
@@ -49,8 +51,9 @@ double ProcessCpuSeconds();
 class ThreadsMeter {
  public:
   explicit ThreadsMeter(std::span<const std::int32_t> threads);
-  // The sum over the threads since construction; absent when one could not be read.
-  std::optional<double> BlockedSeconds() const;
+  // The sum over the threads since construction; absent when one could not be read. `spin_s`: what
+  // each spun since then, or empty.
+  std::optional<double> BlockedSeconds(std::span<const double> spin_s = {}) const;
 
  private:
   std::vector<std::int32_t> threads_;

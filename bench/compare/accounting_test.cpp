@@ -115,5 +115,16 @@ TEST(Summary, TakesMediansAndTheExtremes) {
   EXPECT_FALSE(row.layer_ratio);
 }
 
+TEST(BlockedSeconds, SpinningIsNotBlockedTime) {
+  ThreadBooks begin;
+  ThreadBooks end;
+  end.at_ns = 1'000'000'000;
+  end.sched.run_ns = 1'000'000'000;
+  end.ticks = {.user = 50, .system = 50};
+  EXPECT_DOUBLE_EQ(BlockedSeconds(begin, end), 0.5);
+  EXPECT_DOUBLE_EQ(BlockedSeconds(begin, end, 0.8), 0.1);
+  EXPECT_DOUBLE_EQ(BlockedSeconds(begin, end, 2), 0);
+}
+
 }  // namespace
 }  // namespace kvpool::bench

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -189,8 +190,10 @@ Result<Sample> PoolContender::Run(AnyRequest& request, std::uint64_t blocks, Lay
   }
   sample.seconds = elapsed();
   sample.cpu_s = ProcessCpuSeconds() - cpu_begin;
-  sample.blocked_s = lanes.BlockedSeconds();
-  sample.spin_s = pool_->info().lane_spin_s - info.lane_spin_s;
+  std::vector<double> spin_s = pool_->info().lane_spin_s;
+  for (std::size_t i = 0; i < spin_s.size(); ++i) spin_s[i] -= info.lane_spin_s[i];
+  sample.blocked_s = lanes.BlockedSeconds(spin_s);
+  sample.spin_s = std::accumulate(spin_s.begin(), spin_s.end(), 0.0);
   return sample;
 }
 

@@ -92,7 +92,7 @@ Result<Sample> RawContender::MoveOnThisThread(device::Op op, std::span<std::byte
   const auto end = ReadThisThread();
   sample.seconds = result->seconds;
   sample.spin_s = result->spin_seconds;
-  if (begin && end) sample.blocked_s = BlockedSeconds(*begin, *end);
+  if (begin && end) sample.blocked_s = BlockedSeconds(*begin, *end, result->spin_seconds);
   sample.hit_ratio = 1;
   if (op == device::Op::kRead) bytes_read_.fetch_add(result->bytes, std::memory_order_relaxed);
   return sample;

@@ -59,7 +59,7 @@ struct PoolInfo {
   std::uint64_t blocks_lost_at_open = 0;  // recorded, but with units that did not survive
   std::vector<DeviceInfo> devices;
   std::vector<std::int32_t> lane_thread_ids;  // for accounting by /proc/self/task
-  double lane_spin_s = 0;  // of all lanes together: polling devices that had nothing yet
+  std::vector<double> lane_spin_s;  // of each: polling devices that had nothing yet
 };
 
 // Threads: any.

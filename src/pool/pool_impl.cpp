@@ -144,7 +144,7 @@ PoolInfo PoolImpl::info() const {
   }
   for (const auto& lane : lanes_) {
     info.lane_thread_ids.push_back(lane->thread_id());
-    info.lane_spin_s += 1e-9 * static_cast<double>(lane->spin_ns());
+    info.lane_spin_s.push_back(1e-9 * static_cast<double>(lane->spin_ns()));
   }
   return info;
 }
