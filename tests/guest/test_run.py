@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.dont_write_bytecode = True
@@ -39,6 +40,24 @@ class Guest(unittest.TestCase):
         self.assertEqual(done.returncode, 124)
         self.assertRegex(done.stderr, r"^guest: .* within 1 s.*\n$")
         self.assertEqual(done.stdout, "begun\n")
+
+    def test_nothing_outlives_a_run_that_is_killed(self):
+        """A killed run cannot tidy up: the next does."""
+        run = subprocess.Popen([RUN, "--drive", "64M", "--", "sh", "-c", "echo begun; sleep 1000"],
+                               stdout=subprocess.PIPE)
+        self.assertEqual(run.stdout.readline(), b"begun\n")
+        children = pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+        self.assertEqual(len(children), 1)
+        run.kill()
+        run.communicate()
+        for _ in range(100):
+            if not pathlib.Path("/proc", children[0], "exe").exists():
+                break
+            time.sleep(0.05)
+        self.assertFalse(pathlib.Path("/proc", children[0], "exe").exists())
+        self.assertEqual(len(list(image.CACHE.glob(f"run-{run.pid}-*"))), 1)
+        guest("--no-drives", "--", "none/program")
+        self.assertEqual(list(image.CACHE.glob(f"run-{run.pid}-*")), [])
 
     def test_a_machine_that_dies_is_no_success(self):
         done = guest("--no-drives", "--", "sh", "-c", "echo c > /proc/sysrq-trigger")
