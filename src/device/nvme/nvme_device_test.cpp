@@ -262,6 +262,18 @@ TEST_F(NvmeDevice, AUserWithoutTheRightIsTold) {
   ExpectRefused(opened, "this user may not send commands");
 }
 
+// As many reads of the first MiB as `into` has room for.
+std::vector<std::unique_ptr<TestIo>> SubmitReads(Owner& owner, Buffer& into) {
+  std::vector<std::unique_ptr<TestIo>> ios;
+  std::vector<Io*> all;
+  for (std::size_t at = 0; at < into.size(); at += kMiB) {
+    ios.push_back(std::make_unique<TestIo>(Op::kRead, 0, std::vector{into.Part(at, kMiB)}));
+    all.push_back(ios.back().get());
+  }
+  EXPECT_EQ(owner.queue().Submit(all), all.size());
+  return ios;
+}
+
 // A controller that is reset answers what it had with an abort; passthrough is not tried again by
 // the kernel.
 TEST_F(NvmeDevice, AResetInTheMiddleLosesNothing) {
@@ -274,13 +286,7 @@ TEST_F(NvmeDevice, AResetInTheMiddleLosesNothing) {
   ASSERT_EQ(owner.Run(write), Status::kOk);
   Buffer in(32 * kMiB);
   for (int round = 0; round < 3; ++round) {
-    std::vector<std::unique_ptr<TestIo>> ios;
-    std::vector<Io*> all;
-    for (std::size_t i = 0; i < 32; ++i) {
-      ios.push_back(std::make_unique<TestIo>(Op::kRead, 0, std::vector{in.Part(i * kMiB, kMiB)}));
-      all.push_back(ios.back().get());
-    }
-    ASSERT_EQ(owner.queue().Submit(all), 32u);
+    const auto ios = SubmitReads(owner, in);
     std::ofstream(ControllerFolder() + "/reset_controller") << "1\n";
     ASSERT_EQ(owner.Wait(32).size(), 32u);
     for (std::size_t i = 0; i < 32; ++i) {
@@ -297,13 +303,7 @@ TEST_F(NvmeDevice, ZRemovalInTheMiddleEndsEveryIo) {
     auto device = OpenDevice(config_).value();
     Owner owner(*device);
     Buffer in(32 * kMiB);
-    std::vector<std::unique_ptr<TestIo>> ios;
-    std::vector<Io*> all;
-    for (std::size_t i = 0; i < 32; ++i) {
-      ios.push_back(std::make_unique<TestIo>(Op::kRead, 0, std::vector{in.Part(i * kMiB, kMiB)}));
-      all.push_back(ios.back().get());
-    }
-    ASSERT_EQ(owner.queue().Submit(all), 32u);
+    const auto ios = SubmitReads(owner, in);
     std::ofstream(ControllerFolder() + "/device/remove") << "1\n";
     ASSERT_EQ(owner.Wait(32).size(), 32u);
     for (const auto& io : ios) {

@@ -1,19 +1,17 @@
 #include "device/nvme/nvme_queue.h"
 
 #include <fmt/format.h>
-#include <liburing.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
-#include <optional>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/limits.h"
-#include "device/file/fixed_buffers.h"
+#include "device/file/ring.h"
 #include "device/io_check.h"
 #include "device/nvme/flights.h"
 
@@ -22,12 +20,11 @@ namespace {
 
 constexpr std::size_t kCommandRoom = 80;
 
-int InitRing(io_uring& ring, unsigned entries, bool polled) {
-  io_uring_params params{};
-  params.flags = IORING_SETUP_SQE128 | IORING_SETUP_CQE32 | IORING_SETUP_SUBMIT_ALL |
-                 IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
-  if (polled) params.flags |= IORING_SETUP_IOPOLL;
-  return -io_uring_queue_init_params(entries, &ring, &params);
+int OpenRing(Ring& ring, unsigned entries, bool polled) {
+  const unsigned flags = IORING_SETUP_SQE128 | IORING_SETUP_CQE32 | IORING_SETUP_SUBMIT_ALL |
+                         IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+                         (polled ? IORING_SETUP_IOPOLL : 0u);
+  return ring.Open(entries, {&flags, 1});
 }
 
 // The ring's entries have 128 bytes; the command lies behind the usual fields.
@@ -41,13 +38,7 @@ class NvmeQueue final : public Queue {
  public:
   NvmeQueue(const NvmeTarget& target, const QueueOptions& options)
       : target_(target), traits_(*target.traits), options_(options), flights_(target.limits) {}
-  ~NvmeQueue() override {
-    KVPOOL_CHECK(flights_.held() == 0);
-    if (!open_) return;
-    // The kernel takes a ring apart in the background; the drive has to be free when this returns.
-    if (registered_file_) io_uring_unregister_files(&ring_);
-    io_uring_queue_exit(&ring_);
-  }
+  ~NvmeQueue() override { KVPOOL_CHECK(flights_.held() == 0); }
 
   Result<void> Open();
 
@@ -65,16 +56,13 @@ class NvmeQueue final : public Queue {
   const Traits& traits_;
   const QueueOptions options_;
   const Clock& clock_ = Clock::Monotonic();
-  io_uring ring_{};
-  bool open_ = false;
-  bool registered_file_ = false;
-  std::optional<FixedBuffers> fixed_;
+  Ring ring_;
   NvmeFlights flights_;
   unsigned in_flight_ = 0;  // commands that were issued and not answered
 };
 
 Result<void> NvmeQueue::Open() {
-  const int error = InitRing(ring_, NvmeFlights::kCommands, target_.polled);
+  const int error = OpenRing(ring_, NvmeFlights::kCommands, target_.polled);
   if (error != 0) {
     const bool unknown = error == EPERM || error == ENOSYS || error == EINVAL;
     return Fail(unknown ? Status::kUnsupported : Status::kNoSpace,
@@ -84,28 +72,18 @@ Result<void> NvmeQueue::Open() {
                             traits_.name, std::strerror(error)),
                 error);
   }
-  open_ = true;
-  registered_file_ = io_uring_register_files(&ring_, &target_.fd, 1) == 0;
-  fixed_.emplace(ring_, options_.registered);
-  if (options_.event_fd < 0 || target_.polled) return {};
-  if (const int result = io_uring_register_eventfd(&ring_, options_.event_fd); result != 0) {
-    return Fail(
-        Status::kInvalid,
-        fmt::format("a queue for {} cannot use descriptor {} as its eventfd: {}; pass an open "
-                    "eventfd",
-                    traits_.name, options_.event_fd, std::strerror(-result)),
-        -result);
-  }
-  return {};
+  QueueOptions options = options_;
+  if (target_.polled) options.event_fd = -1;
+  return ring_.Attach(target_.fd, options, traits_.name);
 }
 
 std::int64_t NvmeQueue::NextPollNs() const {
-  const bool now = io_uring_sq_ready(&ring_) > 0 || (target_.polled && in_flight_ > 0);
+  const bool now = ring_.Waits() || (target_.polled && in_flight_ > 0);
   return now ? 0 : flights_.NextNs();
 }
 
 std::size_t NvmeQueue::Submit(std::span<Io* const> ios) {
-  fixed_->Sync();
+  ring_.fixed().Sync();
   std::size_t taken = 0;
   bool done_at_once = false;
   for (; taken < ios.size() && flights_.held() < NvmeFlights::kIos; ++taken) {
@@ -129,25 +107,19 @@ void NvmeQueue::Issue() {
   const std::int64_t now_ns = flights_.NextNs() == kNever ? 0 : clock_.NowNs();
   while (flights_.Next(now_ns, place)) {
     NvmeCommand& command = flights_.at(place);
-    io_uring_sqe* entry = io_uring_get_sqe(&ring_);
-    KVPOOL_CHECK(entry != nullptr);
-    io_uring_prep_rw(IORING_OP_URING_CMD, entry, registered_file_ ? 0 : target_.fd, nullptr, 0, 0);
-    io_uring_sqe_set_flags(entry, registered_file_ ? IOSQE_FIXED_FILE : 0u);
-    entry->user_data = place;
-    entry->cmd_op = NVME_URING_CMD_IO;
+    io_uring_sqe& entry = ring_.NextEntry();
+    io_uring_prep_rw(IORING_OP_URING_CMD, &entry, ring_.target(), nullptr, 0, 0);
+    io_uring_sqe_set_flags(&entry, ring_.target_flags());
+    entry.user_data = place;
+    entry.cmd_op = NVME_URING_CMD_IO;
     if (command.io->op == Op::kFlush) {
-      PutCommand(*entry, MakeCommand(Op::kFlush, target_.limits, 0, 0));
+      PutCommand(entry, MakeCommand(Op::kFlush, target_.limits, 0, 0));
     } else {
-      PrepareTransfer(command, *entry);
+      PrepareTransfer(command, entry);
     }
     ++in_flight_;
   }
-  while (io_uring_sq_ready(&ring_) > 0) {
-    const int result = io_uring_submit(&ring_);
-    if (result == -EINTR) continue;
-    KVPOOL_CHECK(result >= 0 || result == -EAGAIN || result == -EBUSY || result == -ENOMEM);
-    if (result <= 0) return;
-  }
+  ring_.Enter();
 }
 
 void NvmeQueue::PrepareTransfer(NvmeCommand& command, io_uring_sqe& entry) {
@@ -163,7 +135,8 @@ void NvmeQueue::PrepareTransfer(NvmeCommand& command, io_uring_sqe& entry) {
     const iovec& memory = piece.whole.empty() ? piece.part : piece.whole.front();
     made.addr = reinterpret_cast<std::uintptr_t>(memory.iov_base);
     made.data_len = piece.bytes;
-    const int buffer = flights_.fixed_works() ? fixed_->IndexOf({&memory, 1}) : FixedBuffers::kNone;
+    const int buffer =
+        flights_.fixed_works() ? ring_.fixed().IndexOf({&memory, 1}) : FixedBuffers::kNone;
     if (buffer != FixedBuffers::kNone) {
       command.fixed = true;
       entry.uring_cmd_flags = IORING_URING_CMD_FIXED;
@@ -174,22 +147,16 @@ void NvmeQueue::PrepareTransfer(NvmeCommand& command, io_uring_sqe& entry) {
 }
 
 void NvmeQueue::Reap() {
-  if (target_.polled && in_flight_ > 0) io_uring_get_events(&ring_);
-  std::array<io_uring_cqe*, 32> answers;
-  unsigned count;
-  do {
-    count = io_uring_peek_batch_cqe(&ring_, answers.data(), answers.size());
-    for (const io_uring_cqe* answer : std::span(answers).first(count)) {
-      --in_flight_;
-      const std::int64_t now_ns = answer->res == 0 ? 0 : clock_.NowNs();
-      flights_.Answered(static_cast<std::uint16_t>(answer->user_data), answer->res, now_ns);
-    }
-    io_uring_cq_advance(&ring_, count);
-  } while (count == answers.size());
+  if (target_.polled && in_flight_ > 0) ring_.LookForCompletions();
+  ring_.Reap([this](const io_uring_cqe& answer) {
+    --in_flight_;
+    const std::int64_t now_ns = answer.res == 0 ? 0 : clock_.NowNs();
+    flights_.Answered(static_cast<std::uint16_t>(answer.user_data), answer.res, now_ns);
+  });
 }
 
 std::size_t NvmeQueue::Poll(std::span<Io*> done) {
-  fixed_->Sync();
+  ring_.fixed().Sync();
   Reap();
   Issue();
   return flights_.TakeDone(done);
@@ -203,23 +170,22 @@ void NvmeQueue::Cancel(Io& io) {
 
 int TryNvmeQueue(const NvmeTarget& target) {
   alignas(kIoAlignment) std::array<std::byte, kIoAlignment> page;
-  io_uring ring;
-  if (const int error = InitRing(ring, 1, target.polled); error != 0) return error;
+  Ring ring;
+  if (const int error = OpenRing(ring, 1, target.polled); error != 0) return error;
   nvme_uring_cmd made = MakeCommand(Op::kRead, target.limits, target.first_byte, page.size());
   made.addr = reinterpret_cast<std::uintptr_t>(page.data());
   made.data_len = page.size();
-  io_uring_sqe* entry = io_uring_get_sqe(&ring);
-  io_uring_prep_rw(IORING_OP_URING_CMD, entry, target.fd, nullptr, 0, 0);
-  entry->cmd_op = NVME_URING_CMD_IO;
-  PutCommand(*entry, made);
+  io_uring_sqe& entry = ring.NextEntry();
+  io_uring_prep_rw(IORING_OP_URING_CMD, &entry, target.fd, nullptr, 0, 0);
+  entry.cmd_op = NVME_URING_CMD_IO;
+  PutCommand(entry, made);
   io_uring_cqe* answer = nullptr;
   int result;
   do {
-    result = io_uring_submit_and_wait(&ring, 1);
+    result = io_uring_submit_and_wait(&ring.handle(), 1);
   } while (result == -EINTR);
-  if (result >= 0) result = io_uring_wait_cqe(&ring, &answer);
+  if (result >= 0) result = io_uring_wait_cqe(&ring.handle(), &answer);
   if (result == 0) result = answer->res;
-  io_uring_queue_exit(&ring);
   return result > 0 ? EIO : -result;
 }
 
