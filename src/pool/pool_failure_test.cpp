@@ -117,9 +117,7 @@ TEST_F(PoolFailureTest, AHungReadEndsAtItsDeadline) {
   Put(*channel_, space_, blocks);
   Room room(blocks);
   GetRequest get;
-  get.space = space_;
-  get.keys = blocks.keys;
-  get.into = room.segments;
+  Aim(get, space_, blocks, room);
   get.deadline = std::chrono::milliseconds(50);
   Complete(*channel_, get);
   for (std::size_t key = 0; key < 4; ++key) EXPECT_EQ(get.result(key), Status::kTimedOut);
@@ -137,14 +135,10 @@ TEST_F(PoolFailureTest, ARequestBehindAHungOneEndsAtItsOwnDeadline) {
   Room first_room(first);
   Room second_room(second);
   GetRequest patient;
-  patient.space = space_;
-  patient.keys = first.keys;
-  patient.into = first_room.segments;
+  Aim(patient, space_, first, first_room);
   patient.deadline = std::chrono::milliseconds(400);
   GetRequest hasty = {};
-  hasty.space = space_;
-  hasty.keys = second.keys;
-  hasty.into = second_room.segments;
+  Aim(hasty, space_, second, second_room);
   hasty.deadline = std::chrono::milliseconds(50);
   ASSERT_EQ(channel_->Submit(patient), Status::kOk);
   ASSERT_EQ(channel_->Submit(hasty), Status::kOk);

@@ -192,9 +192,7 @@ TEST_F(PoolTest, ABlockThatCannotFitBesideLeasesEvictsNothing) {
   ASSERT_EQ(Put(*channel_, space_, others), All(8, Status::kOk));
   Room room(leased);
   GetRequest get;
-  get.space = space_;
-  get.keys = leased.keys;
-  get.into = room.segments;
+  Aim(get, space_, leased, room);
   get.lease = true;
   Complete(*channel_, get);
   EXPECT_EQ(Put(*channel_, space_, Blocks("huge", 1, 110 * kMiB)), All(1, Status::kNoSpace));
@@ -210,9 +208,7 @@ TEST_F(PoolTest, LeasesMemoryInPlaceAndHoldsItUntilRelease) {
   Put(*channel_, space_, blocks);
   Room room(blocks);
   GetRequest get;
-  get.space = space_;
-  get.keys = blocks.keys;
-  get.into = room.segments;
+  Aim(get, space_, blocks, room);
   get.lease = true;
   Complete(*channel_, get);
   const auto before = pool_->info().devices[0].used_bytes;
@@ -241,9 +237,7 @@ TEST_F(PoolTest, LayersBecomeReadyUpToAll) {
   Put(*channel_, space_, blocks);
   Room room(blocks);
   GetRequest get;
-  get.space = space_;
-  get.keys = blocks.keys;
-  get.into = room.segments;
+  Aim(get, space_, blocks, room);
   ASSERT_EQ(channel_->Submit(get), Status::kOk);
   std::uint32_t last = 0;
   Request* done = nullptr;
@@ -288,9 +282,7 @@ TEST_F(PoolTest, ACallerDrivenChannelNeedsNoOtherThread) {
   EXPECT_EQ(Put(*driven, space_, blocks), All(8, Status::kOk));
   Room room(blocks);
   GetRequest get;
-  get.space = space_;
-  get.keys = blocks.keys;
-  get.into = room.segments;
+  Aim(get, space_, blocks, room);
   ASSERT_EQ(driven->Submit(get), Status::kOk);
   Request* done = nullptr;
   while (driven->Poll({&done, 1}) == 0) {

@@ -92,6 +92,12 @@ void Complete(Channel& channel, AnyRequest& request) {
   ASSERT_EQ(done, &request);
 }
 
+inline void Aim(GetRequest& get, Space space, const Blocks& blocks, Room& room) {
+  get.space = space;
+  get.keys = blocks.keys;
+  get.into = room.segments;
+}
+
 inline std::vector<Status> Put(Channel& channel, Space space, const Blocks& blocks,
                                bool durable = false) {
   PutRequest put;
@@ -106,9 +112,7 @@ inline std::vector<Status> Put(Channel& channel, Space space, const Blocks& bloc
 
 inline std::vector<Status> Get(Channel& channel, Space space, const Blocks& blocks, Room& room) {
   GetRequest get;
-  get.space = space;
-  get.keys = blocks.keys;
-  get.into = room.segments;
+  Aim(get, space, blocks, room);
   Complete(channel, get);
   return {get.results().begin(), get.results().end()};
 }
