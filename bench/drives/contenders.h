@@ -10,14 +10,14 @@
 #include <vector>
 
 #include "bench/compare/contender.h"
-#include "bench/drives/node.h"
+#include "device/machine.h"
 
 namespace kvpool::bench {
 
 // Files on ext4, made anew on the drive and gone with the contender; read as the serial caches do.
 // `setting`: its folder is where to mount it.
-Result<std::unique_ptr<Contender>> MakeMountedContender(const DriveNode& drive, Setting setting,
-                                                        bool direct);
+Result<std::unique_ptr<Contender>> MakeMountedContender(const device::MachineDrive& drive,
+                                                        Setting setting, bool direct);
 
 // The context from a device's start, by one thread and one queue of that back end.
 // `config`: of the device; it is made here and removed with the contender. `buffer` outlives it.
@@ -27,27 +27,9 @@ Result<std::unique_ptr<Contender>> MakeRawContender(const DeviceConfig& config,
 
 // Another program on all of `drives` at once.
 enum class Roofline : std::uint8_t { kFioBlock, kFioNvme, kSpdkPerf };
-Result<std::unique_ptr<Contender>> MakeRooflineContender(std::vector<DriveNode> drives,
+Result<std::unique_ptr<Contender>> MakeRooflineContender(std::vector<device::MachineDrive> drives,
                                                          const Setting& setting, Roofline by);
 // Bytes per second, of what spdk_nvme_perf prints; absent where it did not finish.
 std::optional<double> ParseSpdkPerf(std::string_view text);
-
-// Has the drives driven from user space while it lives, and gives them back to the kernel.
-// Drives that another driver had before are left with it.
-class UserSpaceDrives {
- public:
-  static Result<UserSpaceDrives> Take(const std::vector<DriveNode>& drives);
-  UserSpaceDrives(UserSpaceDrives&&) = default;
-  UserSpaceDrives& operator=(UserSpaceDrives&&) = delete;
-  ~UserSpaceDrives();
-
- private:
-  UserSpaceDrives() = default;
-  std::vector<std::string> pci_;
-};
-
-// `inner`, with the drives in user space for as long as it lives.
-std::unique_ptr<Contender> WithUserSpaceDrives(UserSpaceDrives drives,
-                                               std::unique_ptr<Contender> inner);
 
 }  // namespace kvpool::bench

@@ -13,6 +13,7 @@
 #include "bench/compare/program.h"
 #include "bench/drives/contenders.h"
 #include "bench/drives/drives.h"
+#include "bench/drives/holding.h"
 #include "device/file/descriptor.h"
 
 namespace kvpool::bench {
@@ -61,25 +62,6 @@ Result<LoopDevice> LoopDevice::Make(const std::filesystem::path& file, std::uint
   return LoopDevice(ended->output.substr(0, ended->output.find('\n')), file);
 }
 
-class OnLoop final : public Contender {
- public:
-  OnLoop(LoopDevice loop, std::unique_ptr<Contender> inner)
-      : loop_(std::move(loop)), inner_(std::move(inner)) {}
-  Result<std::optional<Sample>> Store(const Content& content) override {
-    return inner_->Store(content);
-  }
-  void DropCaches() override { inner_->DropCaches(); }
-  Result<Sample> Retrieve(std::uint64_t blocks, std::span<std::byte> into) override {
-    return inner_->Retrieve(blocks, into);
-  }
-  std::vector<std::uint64_t> BytesRead() const override { return inner_->BytesRead(); }
-  std::string note() const override { return inner_->note() + ", a loop device over a file"; }
-
- private:
-  LoopDevice loop_;
-  std::unique_ptr<Contender> inner_;
-};
-
 Result<std::unique_ptr<Contender>> MakeLoopContender(const Setting& setting,
                                                      std::span<std::byte> buffer) {
   auto loop = LoopDevice::Make(setting.folder / "loop", setting.context_bytes() + 4 * kSlabBytes);
@@ -90,7 +72,7 @@ Result<std::unique_ptr<Contender>> MakeLoopContender(const Setting& setting,
   device.path = loop->path();
   auto inner = MakeRawContender(device, setting, 0, buffer);
   if (!inner) return inner;
-  return std::make_unique<OnLoop>(std::move(*loop), std::move(*inner));
+  return Hold(std::move(*loop), std::move(*inner));
 }
 
 Result<std::unique_ptr<Contender>> MakeDiskContender(std::string_view method,

@@ -12,7 +12,9 @@
 #include "bench/compare/fio.h"
 #include "bench/compare/plan.h"
 #include "bench/drives/contenders.h"
-#include "bench/drives/node.h"
+#include "bench/drives/drive.h"
+#include "bench/drives/holding.h"
+#include "bench/drives/user_space.h"
 #include "device/open.h"
 #include "mem/region.h"
 
@@ -28,15 +30,16 @@ constexpr double kMeasuredSeconds = 2;
 // What makes the contenders: the drives, in the order of Setting::devices behind the memory.
 class DriveMethodsOf {
  public:
-  DriveMethodsOf(std::vector<DriveNode> drives, std::size_t first)
+  DriveMethodsOf(std::vector<device::MachineDrive> drives, std::size_t first)
       : drives_(std::move(drives)), first_(first) {}
 
   Result<std::unique_ptr<Contender>> Make(std::string_view method, const Setting& setting,
-                                          std::span<std::byte> buffer) const;
+                                          std::span<std::byte> buffer);
 
  private:
+  void FindAgain();
   std::size_t Fastest(const Setting& setting) const;
-  void Address(DeviceConfig& device, DeviceKind kind, const DriveNode& drive) const;
+  void Address(DeviceConfig& device, DeviceKind kind, const device::MachineDrive& drive) const;
   Result<std::unique_ptr<Contender>> MakeOnFiles(std::string_view method, const Setting& setting,
                                                  std::size_t drive) const;
   Result<std::unique_ptr<Contender>> MakeRaw(DeviceKind kind, const Setting& setting,
@@ -44,9 +47,20 @@ class DriveMethodsOf {
   Result<std::unique_ptr<Contender>> MakePool(DeviceKind kind, const Setting& setting,
                                               std::span<std::byte> buffer) const;
 
-  const std::vector<DriveNode> drives_;
+  std::vector<device::MachineDrive> drives_;
   const std::size_t first_;  // position of the first drive in Setting::devices
 };
+
+// A drive that was in user space may have another name now.
+void DriveMethodsOf::FindAgain() {
+  const auto now = device::FindDrives();
+  for (device::MachineDrive& drive : drives_) {
+    const auto same = std::find_if(now.begin(), now.end(), [&](const device::MachineDrive& one) {
+      return !drive.pci_address.empty() && one.pci_address == drive.pci_address;
+    });
+    if (same != now.end()) drive = *same;
+  }
+}
 
 std::size_t DriveMethodsOf::Fastest(const Setting& setting) const {
   std::size_t fastest = 0;
@@ -59,13 +73,14 @@ std::size_t DriveMethodsOf::Fastest(const Setting& setting) const {
   return fastest;
 }
 
-void DriveMethodsOf::Address(DeviceConfig& device, DeviceKind kind, const DriveNode& drive) const {
+void DriveMethodsOf::Address(DeviceConfig& device, DeviceKind kind,
+                             const device::MachineDrive& drive) const {
   device.kind = kind;
   device.path.clear();
   if (kind == DeviceKind::kSpdk) {
-    device.address = fmt::format("trtype:PCIe traddr:{}", drive.pci);
+    device.address = fmt::format("trtype:PCIe traddr:{}", drive.pci_address);
   } else {
-    device.path = kind == DeviceKind::kNvme ? drive.generic : drive.block;
+    device.path = kind == DeviceKind::kNvme ? drive.character : drive.block;
   }
 }
 
@@ -102,7 +117,8 @@ Result<std::unique_ptr<Contender>> DriveMethodsOf::MakePool(DeviceKind kind, con
 
 Result<std::unique_ptr<Contender>> DriveMethodsOf::Make(std::string_view method,
                                                         const Setting& setting,
-                                                        std::span<std::byte> buffer) const {
+                                                        std::span<std::byte> buffer) {
+  FindAgain();
   const std::size_t fastest = Fastest(setting);
   if (method == "serial" || method.starts_with("ext4-")) {
     return MakeOnFiles(method, setting, fastest);
@@ -122,11 +138,11 @@ Result<std::unique_ptr<Contender>> DriveMethodsOf::Make(std::string_view method,
   if (!taken) return tl::unexpected(taken.error());
   auto inner = make(DeviceKind::kSpdk);
   if (!inner) return inner;
-  return WithUserSpaceDrives(std::move(*taken), std::move(*inner));
+  return Hold(std::move(*taken), std::move(*inner));
 }
 
 // A drive that may be written to: whatever it carries is refused, or wiped where that was asked.
-Result<void> Clear(const DriveNode& drive, bool erase) {
+Result<void> Clear(const device::MachineDrive& drive, bool erase) {
   const DeviceConfig config{.name = drive.name, .kind = DeviceKind::kBlock, .path = drive.block};
   device::CreateOptions options;
   options.label = {.pool_id = 1, .device_id = 1, .index = 0, .count = 1};
@@ -141,7 +157,7 @@ Result<void> Clear(const DriveNode& drive, bool erase) {
 }
 
 // Each drive alone, as fio reads it: what the figures are measured against.
-Result<DeviceSpeed> MeasureDrive(const DriveNode& drive) {
+Result<DeviceSpeed> MeasureDrive(const device::MachineDrive& drive) {
   const auto content = mem::Region::Make({.bytes = 16 * kMiB, .shareable = false, .lock = false});
   if (!content) return tl::unexpected(content.error());
   FillBlock(1, 1, (*content)->bytes());
@@ -159,13 +175,14 @@ Result<DeviceSpeed> MeasureDrive(const DriveNode& drive) {
                      .write_bytes_per_s = figures->bytes_per_s};
 }
 
-Result<std::vector<DriveNode>> FindDrives(const DrivesOptions& options) {
-  std::vector<DriveNode> drives;
+Result<std::vector<device::MachineDrive>> NamedDrives(const DrivesOptions& options) {
+  std::vector<device::MachineDrive> drives;
   for (const auto& path : options.drives) {
     auto drive = FindDrive(path);
     if (!drive) return tl::unexpected(drive.error());
-    const bool twice = std::any_of(drives.begin(), drives.end(),
-                                   [&](const DriveNode& one) { return one.name == drive->name; });
+    const bool twice =
+        std::any_of(drives.begin(), drives.end(),
+                    [&](const device::MachineDrive& one) { return one.name == drive->name; });
     if (twice) {
       return Fail(Status::kInvalid, fmt::format("{} is named twice.", drive->block.string()));
     }
@@ -176,10 +193,10 @@ Result<std::vector<DriveNode>> FindDrives(const DrivesOptions& options) {
 }
 
 // The whole context lies on one drive for some methods, on ext4 with its own tables.
-Result<void> CheckRoom(const Setting& setting, const std::vector<DriveNode>& drives) {
+Result<void> CheckRoom(const Setting& setting, const std::vector<device::MachineDrive>& drives) {
   if (auto enough = CheckMemory(2 * setting.context_bytes()); !enough) return enough;
   const std::uint64_t needed = setting.context_bytes() / 100 * 105 + 128 * kMiB;
-  for (const DriveNode& drive : drives) {
+  for (const device::MachineDrive& drive : drives) {
     if (drive.bytes >= needed) continue;
     return Fail(Status::kNoSpace,
                 fmt::format("{} has {} and this needs {} on each drive: use a smaller --context.",
@@ -189,7 +206,7 @@ Result<void> CheckRoom(const Setting& setting, const std::vector<DriveNode>& dri
 }
 
 Result<Plan> MakeDrivesPlan(const DrivesOptions& options) {
-  auto drives = FindDrives(options);
+  auto drives = NamedDrives(options);
   if (!drives) return tl::unexpected(drives.error());
   Plan plan;
   plan.setting = MakeSetting(options.bench);
@@ -207,17 +224,17 @@ Result<Plan> MakeDrivesPlan(const DrivesOptions& options) {
                                     .emulated = true});
   }
   const std::size_t first = plan.setting.devices.size();
-  for (const DriveNode& drive : *drives) {
+  for (const device::MachineDrive& drive : *drives) {
     auto speed = MeasureDrive(drive);
     if (!speed) return tl::unexpected(speed.error());
     plan.setting.devices.push_back(*speed);
   }
   ApplyMemorySpeed(plan);
   AddFacts(options.bench, plan);
-  const DriveMethodsOf methods(std::move(*drives), first);
+  const auto methods = std::make_shared<DriveMethodsOf>(std::move(*drives), first);
   plan.make = [methods](std::string_view method, const Setting& setting,
                         std::span<std::byte> buffer) {
-    return methods.Make(method, setting, buffer);
+    return methods->Make(method, setting, buffer);
   };
   return plan;
 }

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "bench/drives/contenders.h"
-#include "bench/drives/node.h"
+#include "bench/drives/drive.h"
 
 namespace kvpool::bench {
 namespace {

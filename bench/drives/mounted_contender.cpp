@@ -6,6 +6,8 @@
 
 #include "bench/compare/program.h"
 #include "bench/drives/contenders.h"
+#include "bench/drives/drive.h"
+#include "bench/drives/holding.h"
 
 namespace kvpool::bench {
 namespace {
@@ -20,7 +22,7 @@ std::string MakeExt4Program() {
 // A drive with a new ext4 on it, mounted while this lives.
 class Mounted {
  public:
-  static Result<std::unique_ptr<Mounted>> Make(const DriveNode& drive,
+  static Result<std::unique_ptr<Mounted>> Make(const device::MachineDrive& drive,
                                                const std::filesystem::path& folder);
   ~Mounted() {
     umount2(folder_.c_str(), 0);
@@ -28,13 +30,13 @@ class Mounted {
   }
 
  private:
-  Mounted(const DriveNode& drive, std::filesystem::path folder)
+  Mounted(const device::MachineDrive& drive, std::filesystem::path folder)
       : drive_(drive), folder_(std::move(folder)) {}
-  const DriveNode drive_;
+  const device::MachineDrive drive_;
   const std::filesystem::path folder_;
 };
 
-Result<std::unique_ptr<Mounted>> Mounted::Make(const DriveNode& drive,
+Result<std::unique_ptr<Mounted>> Mounted::Make(const device::MachineDrive& drive,
                                                const std::filesystem::path& folder) {
   // Nothing is initialised later, in the background, while something is measured.
   const std::string program = MakeExt4Program();
@@ -59,35 +61,15 @@ Result<std::unique_ptr<Mounted>> Mounted::Make(const DriveNode& drive,
   return std::unique_ptr<Mounted>(new Mounted(drive, folder));
 }
 
-class MountedContender final : public Contender {
- public:
-  MountedContender(std::unique_ptr<Mounted> mounted, std::unique_ptr<Contender> inner)
-      : mounted_(std::move(mounted)), inner_(std::move(inner)) {}
-
-  Result<std::optional<Sample>> Store(const Content& content) override {
-    return inner_->Store(content);
-  }
-  void DropCaches() override { inner_->DropCaches(); }
-  Result<Sample> Retrieve(std::uint64_t blocks, std::span<std::byte> into) override {
-    return inner_->Retrieve(blocks, into);
-  }
-  std::vector<std::uint64_t> BytesRead() const override { return inner_->BytesRead(); }
-  std::string note() const override { return inner_->note(); }
-
- private:
-  std::unique_ptr<Mounted> mounted_;  // outlives what keeps files on it
-  std::unique_ptr<Contender> inner_;
-};
-
 }  // namespace
 
-Result<std::unique_ptr<Contender>> MakeMountedContender(const DriveNode& drive, Setting setting,
-                                                        bool direct) {
+Result<std::unique_ptr<Contender>> MakeMountedContender(const device::MachineDrive& drive,
+                                                        Setting setting, bool direct) {
   auto mounted = Mounted::Make(drive, setting.folder);
   if (!mounted) return tl::unexpected(mounted.error());
   auto inner = MakeSerialContender(setting, direct);
   if (!inner) return inner;
-  return std::make_unique<MountedContender>(std::move(*mounted), std::move(*inner));
+  return Hold(std::move(*mounted), std::move(*inner));
 }
 
 }  // namespace kvpool::bench

@@ -8,6 +8,8 @@
 #include "bench/compare/fio.h"
 #include "bench/compare/program.h"
 #include "bench/drives/contenders.h"
+#include "bench/drives/drive.h"
+#include "bench/drives/user_space.h"
 
 namespace kvpool::bench {
 namespace {
@@ -23,10 +25,10 @@ struct Read {
 
 class RooflineContender final : public Contender {
  public:
-  RooflineContender(std::vector<DriveNode> drives, const Setting& setting, Roofline by)
+  RooflineContender(std::vector<device::MachineDrive> drives, const Setting& setting, Roofline by)
       : drives_(std::move(drives)), setting_(setting), by_(by) {}
   ~RooflineContender() override {
-    for (const DriveNode& drive : drives_) {
+    for (const device::MachineDrive& drive : drives_) {
       [[maybe_unused]] const auto wiped = WipeEnds(drive);
     }
   }
@@ -47,14 +49,14 @@ class RooflineContender final : public Contender {
   Result<Read> ReadByFio();
   Result<Read> ReadBySpdk();
 
-  std::vector<DriveNode> drives_;
+  std::vector<device::MachineDrive> drives_;
   const Setting setting_;
   const Roofline by_;
   std::string note_;
 };
 
 Result<std::optional<Sample>> RooflineContender::Store(const Content& content) {
-  for (const DriveNode& drive : drives_) {
+  for (const device::MachineDrive& drive : drives_) {
     if (auto filled = FillStart(drive, content.buffer(), BytesOfEach()); !filled) {
       return tl::unexpected(filled.error());
     }
@@ -65,8 +67,8 @@ Result<std::optional<Sample>> RooflineContender::Store(const Content& content) {
 Result<Read> RooflineContender::ReadByFio() {
   const bool passthrough = by_ == Roofline::kFioNvme;
   FioRun run{.passthrough = passthrough, .bytes = BytesOfEach(), .seconds = kSeconds};
-  for (const DriveNode& drive : drives_) {
-    run.targets.push_back((passthrough ? drive.generic : drive.block).string());
+  for (const device::MachineDrive& drive : drives_) {
+    run.targets.push_back((passthrough ? drive.character : drive.block).string());
   }
   auto figures = RunFio(run);
   if (!figures) return tl::unexpected(figures.error());
@@ -91,8 +93,9 @@ Result<Read> RooflineContender::ReadBySpdk() {
                                      fmt::format("{:.0f}", kSeconds),
                                      "-c",
                                      "0x1"};
-  for (const DriveNode& drive : drives_) {
-    arguments.insert(arguments.end(), {"-r", fmt::format("trtype:PCIe traddr:{}", drive.pci)});
+  for (const device::MachineDrive& drive : drives_) {
+    arguments.insert(arguments.end(),
+                     {"-r", fmt::format("trtype:PCIe traddr:{}", drive.pci_address)});
   }
   auto ended = RunProgram(arguments);
   if (!ended) return tl::unexpected(ended.error());
@@ -132,13 +135,13 @@ std::optional<double> ParseSpdkPerf(std::string_view text) {
   return mib * static_cast<double>(kMiB);
 }
 
-Result<std::unique_ptr<Contender>> MakeRooflineContender(std::vector<DriveNode> drives,
+Result<std::unique_ptr<Contender>> MakeRooflineContender(std::vector<device::MachineDrive> drives,
                                                          const Setting& setting, Roofline by) {
   if (by != Roofline::kSpdkPerf) {
     if (auto found = NeedFio(); !found) return tl::unexpected(found.error());
   }
-  for (const DriveNode& drive : drives) {
-    if (by != Roofline::kFioNvme || !drive.generic.empty()) continue;
+  for (const device::MachineDrive& drive : drives) {
+    if (by != Roofline::kFioNvme || !drive.character.empty()) continue;
     return Fail(Status::kUnsupported,
                 fmt::format("{} has no passthrough device: it takes an NVMe drive and Linux 5.19; "
                             "leave fio-nvme out.",
