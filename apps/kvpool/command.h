@@ -15,6 +15,7 @@ using Action = std::function<Result<void>()>;
 // Registers one subcommand on `app`; parsing it sets `action`.
 void AddProbe(CLI::App& app, Action& action);
 void AddCreate(CLI::App& app, Action& action);
+void AddFormat(CLI::App& app, Action& action);
 void AddInfo(CLI::App& app, Action& action);
 void AddCheck(CLI::App& app, Action& action);
 void AddBench(CLI::App& app, Action& action);

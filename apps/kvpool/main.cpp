@@ -29,6 +29,7 @@ constexpr const char* kStart = R"(
 Start here:
   kvpool demo --out out                 see what it does on this machine, in two minutes
   kvpool probe /data --out pool.toml    measure memory and a drive, write a pool file
+  kvpool format /dev/nvme0n1            make a raw drive empty for a pool
   kvpool create --pool pool.toml        make the pool's files
   kvpool info --pool pool.toml          devices, shares, what is stored
   kvpool check --pool pool.toml         read everything back and verify it
@@ -65,8 +66,8 @@ int Main(int argc, char** argv) {
                        fmt::format("kvpool {} ({}{})", KVPOOL_VERSION, bench::MakeHeader("").commit,
                                    device::HasSpdk() ? ", with spdk" : ""));
   Action action;
-  for (const auto add : {AddProbe, AddCreate, AddInfo, AddCheck, AddBench, AddBenchDrives,
-                         AddReplay, AddTrace, AddDemo}) {
+  for (const auto add : {AddProbe, AddFormat, AddCreate, AddInfo, AddCheck, AddBench,
+                         AddBenchDrives, AddReplay, AddTrace, AddDemo}) {
     add(app, action);
   }
   try {

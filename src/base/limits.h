@@ -10,6 +10,7 @@ inline constexpr std::uint64_t kKiB = 1024;
 inline constexpr std::uint64_t kMiB = 1024 * kKiB;
 inline constexpr std::uint64_t kGiB = 1024 * kMiB;
 
+inline constexpr std::size_t kMaxNameBytes = 64;  // of a pool, a device, a link
 inline constexpr std::size_t kMaxKeyBytes = 512;
 inline constexpr std::size_t kMaxBatchKeys = 65'536;
 inline constexpr std::size_t kMaxDevices = 64;

@@ -284,7 +284,8 @@ Result<void> WriteNew(const std::filesystem::path& path, std::uint64_t pool_id) 
   return database->Execute("COMMIT");
 }
 
-Result<void> CheckIdentity(Database& database, const std::string& path, std::uint64_t pool_id) {
+// The pool whose catalog it is.
+Result<std::uint64_t> OwnerOf(Database& database, const std::string& path) {
   const auto application = database.Number("PRAGMA application_id");
   if (!application) return tl::unexpected(application.error());
   if (*application != kApplicationId) {
@@ -302,7 +303,11 @@ Result<void> CheckIdentity(Database& database, const std::string& path, std::uin
                     "with them",
                     path, *version, kVersion));
   }
-  const auto owner = database.Number("SELECT pool_id FROM pool");
+  return database.Number("SELECT pool_id FROM pool");
+}
+
+Result<void> CheckIdentity(Database& database, const std::string& path, std::uint64_t pool_id) {
+  const auto owner = OwnerOf(database, path);
   if (!owner) return tl::unexpected(owner.error());
   if (*owner != pool_id) {
     return Fail(Status::kInvalid,
@@ -323,6 +328,15 @@ Result<void> Catalog::Create(const std::filesystem::path& path, std::uint64_t po
   if (auto published = unfinished.Publish(); !published) return published;
   unfinished.Keep();
   return {};
+}
+
+Result<std::uint64_t> Catalog::PoolIdOf(const std::filesystem::path& path) {
+  auto database = Database::Open(path, false);
+  if (!database) return tl::unexpected(database.error());
+  if (auto cautious = database->Execute(kCautions); !cautious) {
+    return tl::unexpected(cautious.error());
+  }
+  return OwnerOf(*database, path.string());
 }
 
 Result<std::unique_ptr<Catalog>> Catalog::Open(const std::filesystem::path& path,

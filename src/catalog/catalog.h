@@ -47,6 +47,8 @@ class Catalog {
   // kBusy: another process has it open.
   static Result<std::unique_ptr<Catalog>> Open(const std::filesystem::path& path,
                                                std::uint64_t pool_id);
+  // Whose catalog it is. As Open.
+  static Result<std::uint64_t> PoolIdOf(const std::filesystem::path& path);
   virtual ~Catalog() = default;
 
   // The id of a space, made if new, durable when it returns. Specs that differ in any field have

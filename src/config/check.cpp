@@ -16,7 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMaxDeviceBytes = std::uint64_t{1} << 52;  // what a unit's record can name
-constexpr std::size_t kMaxNameBytes = 64;
 constexpr std::uint32_t kMaxLanes = 1024;
 constexpr double kMaxLatencyUs = 10e6;
 constexpr auto kMaxDeadline = std::chrono::hours(24);

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
+#include <cctype>
 #include <cstring>
 
+#include "base/check.h"
 #include "base/checksum.h"
 #include "base/units.h"
 
@@ -30,20 +33,32 @@ struct Page {
   std::uint64_t first_byte;
   std::uint64_t capacity_bytes;
   std::int64_t created_unix_s;
-  std::byte reserved[4024];
+  char name[kMaxNameBytes];
+  std::byte reserved[3960];
   std::uint64_t checksum;  // XXH3-64 of everything before it
 };
 static_assert(sizeof(Page) == kLabelBytes);
 static_assert(offsetof(Page, pool_id) == 24);
+static_assert(offsetof(Page, name) == 64);
 static_assert(offsetof(Page, checksum) == 4088);
 
 std::uint64_t ChecksumOf(std::span<const std::byte, kLabelBytes> page) {
   return Digest({reinterpret_cast<const char*>(page.data()), offsetof(Page, checksum)});
 }
 
+// Letters, digits, dots, dashes and underscores, as in the pool file, and then zeros.
+bool IsName(std::string_view field) {
+  const std::size_t end = std::min(field.find('\0'), field.size());
+  const bool letters = std::all_of(field.begin(), field.begin() + end, [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
+  });
+  return letters && field.find_first_not_of('\0', end) == field.npos;
+}
+
 bool Sane(const Page& page) {
-  return page.pool_id > 0 && page.device_id > 0 && page.count >= 1 && page.count <= kMaxDevices &&
-         page.index < page.count && page.first_byte == kLabelAreaBytes && page.capacity_bytes > 0 &&
+  return IsName({page.name, sizeof page.name}) && page.pool_id > 0 && page.device_id > 0 &&
+         page.count >= 1 && page.count <= kMaxDevices && page.index < page.count &&
+         page.first_byte == kLabelAreaBytes && page.capacity_bytes > 0 &&
          page.capacity_bytes % kSlabBytes == 0 && page.capacity_bytes < std::uint64_t{1} << 62;
 }
 
@@ -60,6 +75,8 @@ void EncodeLabel(const Label& label, std::span<std::byte, kLabelBytes> bytes) {
   page.first_byte = kLabelAreaBytes;
   page.capacity_bytes = label.capacity_bytes;
   page.created_unix_s = label.created_unix_s;
+  KVPOOL_CHECK(label.name.size() <= sizeof page.name);
+  std::memcpy(page.name, label.name.data(), label.name.size());
   std::memcpy(bytes.data(), &page, sizeof page);
   page.checksum = ChecksumOf(bytes);
   std::memcpy(bytes.data(), &page, sizeof page);
@@ -84,8 +101,13 @@ Result<Label> DecodeLabel(std::span<const std::byte, kLabelBytes> bytes, std::st
     return Fail(Status::kCorrupt,
                 fmt::format("the label of {} is damaged: {}", path, kMakePoolAnew));
   }
-  return Label{page.pool_id, page.device_id,      page.index,
-               page.count,   page.capacity_bytes, page.created_unix_s};
+  return Label{.pool_id = page.pool_id,
+               .device_id = page.device_id,
+               .index = page.index,
+               .count = page.count,
+               .capacity_bytes = page.capacity_bytes,
+               .created_unix_s = page.created_unix_s,
+               .name = std::string(page.name, ::strnlen(page.name, sizeof page.name))};
 }
 
 Result<void> CheckLabel(const Label& label, const LabelExpectation& expected,

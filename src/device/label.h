@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "base/limits.h"
@@ -22,6 +23,7 @@ struct Label {
   std::uint32_t count = 1;      // length of that list
   std::uint64_t capacity_bytes = 0;
   std::int64_t created_unix_s = 0;
+  std::string name;  // of the device in the pool file, at most kMaxNameBytes; empty: not told
 
   friend bool operator==(const Label&, const Label&) = default;
 };

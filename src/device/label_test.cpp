@@ -11,12 +11,13 @@ namespace {
 
 using Page = std::array<std::byte, kLabelBytes>;
 
-constexpr Label kLabel{.pool_id = 0x1122334455667788,
-                       .device_id = 0x99aabbccddeeff00,
-                       .index = 3,
-                       .count = 5,
-                       .capacity_bytes = 10 * kSlabBytes,
-                       .created_unix_s = 1'700'000'000};
+const Label kLabel{.pool_id = 0x1122334455667788,
+                   .device_id = 0x99aabbccddeeff00,
+                   .index = 3,
+                   .count = 5,
+                   .capacity_bytes = 10 * kSlabBytes,
+                   .created_unix_s = 1'700'000'000,
+                   .name = "ssd0"};
 
 Page Encoded(const Label& label) {
   Page page;
@@ -39,7 +40,8 @@ TEST(Label, LiesWhereThePageOfTheFormatSays) {
   EXPECT_EQ(std::memcmp(page.data() + 32, "\x00\xff\xee\xdd\xcc\xbb\xaa\x99", 8), 0);
   EXPECT_EQ(std::memcmp(page.data() + 40, "\x00\x00\x20\0\0\0\0\0", 8), 0);
   EXPECT_EQ(std::memcmp(page.data() + 48, "\x00\x00\x40\x01\0\0\0\0", 8), 0);
-  EXPECT_EQ(page[64], std::byte{0});
+  EXPECT_EQ(std::memcmp(page.data() + 64, "ssd0\0", 5), 0);
+  EXPECT_EQ(page[128], std::byte{0});
   EXPECT_EQ(page[4087], std::byte{0});
 }
 
@@ -62,13 +64,23 @@ TEST(Label, FieldsOutOfBoundsAreDamageEvenWithAGoodChecksum) {
            [](Label& l) { l.pool_id = 0; }, [](Label& l) { l.device_id = 0; },
            [](Label& l) { l.index = 5; }, [](Label& l) { l.count = 65; },
            [](Label& l) { l.count = 0; }, [](Label& l) { l.capacity_bytes = 0; },
-           [](Label& l) { l.capacity_bytes += 4096; },
+           [](Label& l) { l.capacity_bytes += 4096; }, [](Label& l) { l.name = "a/b"; },
            [](Label& l) { l.capacity_bytes = std::uint64_t{1} << 63; }}) {
     Label label = kLabel;
     change(label);
     const auto decoded = DecodeLabel(Encoded(label), "x");
     ASSERT_FALSE(decoded);
     EXPECT_EQ(decoded.error().status, Status::kCorrupt);
+  }
+}
+
+TEST(Label, ANameMayFillItsRoomOrBeMissing) {
+  for (const std::size_t length : {std::size_t{0}, std::size_t{1}, kMaxNameBytes}) {
+    Label label = kLabel;
+    label.name.assign(length, 'x');
+    const auto decoded = DecodeLabel(Encoded(label), "x");
+    ASSERT_TRUE(decoded) << decoded.error().message;
+    EXPECT_EQ(*decoded, label);
   }
 }
 

@@ -89,14 +89,13 @@ Result<std::unique_ptr<RawDrive>> OpenRawDrive(const DeviceConfig& config, RawAc
       return AsRawDrive(NvmeDrive::Open(config.path.string(), access));
     case DeviceKind::kDrive:
       return OpenRawDrive(ChoosePath(config).config, access);
+    case DeviceKind::kSpdk:
+      return OpenSpdkRawDrive(config, access);
     case DeviceKind::kMemory:
     case DeviceKind::kFile:
-    case DeviceKind::kSpdk:
       break;
   }
-  return Fail(Status::kUnsupported,
-              fmt::format("{} is not a drive that the kernel knows: name one such as /dev/nvme0n1",
-                          config.Where()));
+  KVPOOL_CHECK(false);
 }
 
 Result<std::unique_ptr<Device>> OpenDevice(const DeviceConfig& config, const OpenOptions& options) {
@@ -124,10 +123,9 @@ Result<void> CreateDevice(const DeviceConfig& config, const CreateOptions& optio
       return {};
     case DeviceKind::kFile:
       return CreateFileDevice(config, options);
-    case DeviceKind::kSpdk:
-      return CreateSpdkDevice(config, options);
     case DeviceKind::kBlock:
     case DeviceKind::kNvme:
+    case DeviceKind::kSpdk:
     case DeviceKind::kDrive:
       break;
   }
@@ -142,10 +140,9 @@ Result<void> RemoveDevice(const DeviceConfig& config, std::uint64_t pool_id) {
       return {};
     case DeviceKind::kFile:
       return RemoveFileDevice(config, pool_id);
-    case DeviceKind::kSpdk:
-      return RemoveSpdkDevice(config, pool_id);
     case DeviceKind::kBlock:
     case DeviceKind::kNvme:
+    case DeviceKind::kSpdk:
     case DeviceKind::kDrive:
       break;
   }
@@ -162,10 +159,9 @@ Result<Label> ReadLabel(const DeviceConfig& config) {
                               config.name));
     case DeviceKind::kFile:
       return ReadFileLabel(config);
-    case DeviceKind::kSpdk:
-      return ReadSpdkLabel(config);
     case DeviceKind::kBlock:
     case DeviceKind::kNvme:
+    case DeviceKind::kSpdk:
     case DeviceKind::kDrive:
       break;
   }

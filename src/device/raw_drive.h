@@ -38,12 +38,14 @@ class RawDrive {
   virtual Result<void> Write(std::uint64_t offset, std::span<const std::byte> from) = 0;
   // Tells the drive that it need not keep what it holds. False: it has no such command.
   virtual Result<bool> Discard() = 0;
+  // Has the kernel look again for a partition table.
+  virtual void ForgetPartitions() {}
 
  protected:
   RawDriveFacts facts_;
 };
 
-// Of the kinds block, nvme and drive. kNotFound, kInvalid, kUnsupported, kIoError.
+// Of a kind of raw drive. kNotFound, kInvalid, kUnsupported, kIoError.
 Result<std::unique_ptr<RawDrive>> OpenRawDrive(const DeviceConfig& config, RawAccess access);
 
 // What a pool could have of it, behind the label's area.

@@ -7,6 +7,7 @@
 
 #include "device/open.h"
 #include "index/eviction_policy.h"
+#include "pool/find_drives.h"
 #include "pool/pool_impl.h"
 
 namespace kvpool {
@@ -63,7 +64,8 @@ Result<void> Pool::Create(const Config& config) {
                      .count = static_cast<std::uint32_t>(config.devices.size()),
                      .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
                                            std::chrono::system_clock::now().time_since_epoch())
-                                           .count()};
+                                           .count(),
+                     .name = one.name};
     if (auto created = device::CreateDevice(one, options); !created) return undo(created.error());
     made.push_back(&one);
   }
@@ -87,52 +89,11 @@ Result<std::unique_ptr<Pool>> Pool::Open(const Config& config) {
 namespace pool {
 namespace {
 
-// The drives of a pool, in the order their labels say.
-struct LabelledDrives {
-  std::uint64_t pool_id = 0;
-  std::vector<const DeviceConfig*> by_index;  // null where the pool has memory
-  std::vector<std::uint64_t> device_ids;
-};
-
-Result<void> AddDrive(const DeviceConfig& config, LabelledDrives& drives) {
-  const auto label = device::ReadLabel(config);
-  if (!label) {
-    if (label.error().status != Status::kNotFound) return tl::unexpected(label.error());
-    return Fail(Status::kNotFound,
-                label.error().message + " (kvpool create makes the devices of a pool file)");
-  }
-  if (drives.pool_id != 0 && label->pool_id != drives.pool_id) {
-    return Fail(Status::kInvalid,
-                fmt::format("device {} at {} belongs to another pool than the devices before it: "
-                            "name the devices of one pool",
-                            config.name, config.Where()));
-  }
-  drives.pool_id = label->pool_id;
-  if (label->count != drives.by_index.size() || label->index >= label->count) {
-    return Fail(Status::kInvalid,
-                fmt::format("the pool of device {} was created with {} devices, but {} are "
-                            "configured: name them all",
-                            config.name, label->count, drives.by_index.size()));
-  }
-  if (drives.by_index[label->index] != nullptr) {
-    return Fail(Status::kInvalid,
-                fmt::format("devices {} and {} carry the same label: one is a copy of the other",
-                            drives.by_index[label->index]->name, config.name));
-  }
-  drives.by_index[label->index] = &config;
-  drives.device_ids[label->index] = label->device_id;
-  return {};
-}
-
-Result<LabelledDrives> ReadLabels(const Config& config) {
-  LabelledDrives drives;
-  drives.by_index.resize(config.devices.size());
-  drives.device_ids.resize(config.devices.size());
-  for (const DeviceConfig& one : config.devices) {
-    if (!IsDrive(one)) continue;
-    if (auto added = AddDrive(one, drives); !added) return tl::unexpected(added.error());
-  }
-  return drives;
+// The catalog's pool, for the drives' labels. 0 where it cannot be told; opening the catalog says
+// why.
+std::uint64_t CatalogsPool(const Config& config) {
+  if (!KeepsCatalog(config)) return 0;
+  return catalog::Catalog::PoolIdOf(config.catalog).value_or(0);
 }
 
 }  // namespace
@@ -147,25 +108,24 @@ Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clo
 }
 
 Result<void> PoolImpl::OpenDevices() {
-  auto drives = ReadLabels(config_);
+  auto drives = FindDrives(config_, CatalogsPool(config_));
   if (!drives) return tl::unexpected(drives.error());
   pool_id_ = drives->pool_id;
   // Memory holds nothing yet, so it may take whatever positions the drives leave.
   auto memory = config_.devices.begin();
   for (std::size_t i = 0; i < config_.devices.size(); ++i) {
-    const DeviceConfig* one = drives->by_index[i];
-    if (one == nullptr) {
-      memory = std::find_if_not(memory, config_.devices.end(), IsDrive);
-      one = &*memory++;
-    }
+    const std::optional<PoolDrive>& drive = drives->by_index[i];
     device::OpenOptions options;
     options.clock = &clock_;
     options.pool_id = pool_id_;
-    options.device_id = drives->device_ids[i];
-    auto opened = device::OpenDevice(*one, options);
+    if (drive) options.device_id = drive->label.device_id;
+    if (drive && !drive->remark.empty()) options.remarks.push_back(drive->remark);
+    if (!drive) memory = std::find_if_not(memory, config_.devices.end(), IsDrive);
+    const DeviceConfig& one = drive ? drive->config : *memory++;
+    auto opened = device::OpenDevice(one, options);
     if (!opened) return tl::unexpected(opened.error());
     auto slot = std::make_unique<DeviceSlot>();
-    slot->config = *one;
+    slot->config = one;
     slot->device = std::move(*opened);
     const device::Traits& traits = slot->device->traits();
     slot->space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);

@@ -118,6 +118,9 @@ Result<void> BlockDrive::Write(std::uint64_t offset, std::span<const std::byte> 
   return {};
 }
 
+// Fails where nothing is to be forgotten, such as on a partition.
+void BlockDrive::ForgetPartitions() { ::ioctl(fd_.get(), BLKRRPART); }
+
 Result<bool> BlockDrive::Discard() {
   const std::array<std::uint64_t, 2> all{0, facts_.bytes};
   if (::ioctl(fd_.get(), BLKDISCARD, all.data()) == 0) return true;

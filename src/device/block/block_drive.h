@@ -21,6 +21,7 @@ class BlockDrive final : public RawDrive {
   Result<void> Read(std::uint64_t offset, std::span<std::byte> into) override;
   Result<void> Write(std::uint64_t offset, std::span<const std::byte> from) override;
   Result<bool> Discard() override;
+  void ForgetPartitions() override;
 
   std::uint32_t physical_block_bytes() const { return physical_block_bytes_; }
   // The descriptor, for a device; nothing else works then.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -221,6 +222,10 @@ Result<void> NvmeDrive::Write(std::uint64_t offset, std::span<const std::byte> f
   command.opcode = MakeCommand(Op::kFlush, limits_, 0, 0).opcode;
   command.nsid = limits_.namespace_id;
   return Execute("flush", command);
+}
+
+void NvmeDrive::ForgetPartitions() {
+  if (held_) ::ioctl(held_.get(), BLKRRPART);
 }
 
 Result<bool> NvmeDrive::Discard() {

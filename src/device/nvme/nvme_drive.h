@@ -29,6 +29,7 @@ class NvmeDrive final : public RawDrive {
   Result<void> Read(std::uint64_t offset, std::span<std::byte> into) override;
   Result<void> Write(std::uint64_t offset, std::span<const std::byte> from) override;
   Result<bool> Discard() override;
+  void ForgetPartitions() override;
 
   int fd() const { return fd_.get(); }
   const NvmeLimits& limits() const { return limits_; }

@@ -21,12 +21,8 @@ Result<std::unique_ptr<Device>> OpenSpdkDevice(const DeviceConfig& config, const
   return Refuse(config);
 }
 
-Result<void> CreateSpdkDevice(const DeviceConfig& config, const CreateOptions&) {
+Result<std::unique_ptr<RawDrive>> OpenSpdkRawDrive(const DeviceConfig& config, RawAccess) {
   return Refuse(config);
 }
-
-Result<void> RemoveSpdkDevice(const DeviceConfig& config, std::uint64_t) { return Refuse(config); }
-
-Result<Label> ReadSpdkLabel(const DeviceConfig& config) { return Refuse(config); }
 
 }  // namespace kvpool::device

@@ -2,10 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "base/units.h"
-#include "device/block/signatures.h"
 #include "device/spdk/drive.h"
 #include "device/spdk/environment.h"
 #include "device/spdk/queue.h"
@@ -19,42 +15,37 @@ Result<std::unique_ptr<SpdkDrive>> OpenDrive(const DeviceConfig& config, bool ex
   return SpdkDrive::Open(*address, exclusive);
 }
 
-std::uint64_t UsableBytes(const SpdkDrive& drive) {
-  const std::uint64_t whole = drive.facts().bytes / kSlabBytes * kSlabBytes;
-  return whole > kLabelAreaBytes ? whole - kLabelAreaBytes : 0;
-}
+// An SpdkDrive as labelling and formatting see it.
+class SpdkRawDrive final : public RawDrive {
+ public:
+  SpdkRawDrive(std::unique_ptr<SpdkDrive> drive, const std::string& address)
+      : drive_(std::move(drive)) {
+    const SpdkDriveFacts& facts = drive_->facts();
+    facts_ = {.where = address,
+              .serial = facts.serial,
+              .bytes = facts.bytes,
+              .logical_block_bytes = facts.block_bytes};
+    static_assert(kMaxBytes <= SpdkDrive::kMaxWaitingBytes);
+  }
 
-Result<SpdkDrive::LabelPage> ReadLabelPage(SpdkDrive& drive) {
-  SpdkDrive::LabelPage page;
-  if (auto read = drive.Read(0, page); !read) return tl::unexpected(read.error());
-  return page;
-}
+  Result<void> Read(std::uint64_t offset, std::span<std::byte> into) override {
+    return drive_->Read(offset, into);
+  }
+  Result<void> Write(std::uint64_t offset, std::span<const std::byte> from) override {
+    return drive_->Write(offset, from);
+  }
+  Result<bool> Discard() override { return false; }
 
-Result<Label> ReadLabelOf(SpdkDrive& drive, const std::string& where) {
-  const auto page = ReadLabelPage(drive);
-  if (!page) return tl::unexpected(page.error());
-  return DecodeLabel(*page, where);
-}
+  std::unique_ptr<SpdkDrive> Take() { return std::move(drive_); }
 
-std::string SignaturesOn(SpdkDrive& drive) {
-  return FindSignatures(drive.facts().bytes, [&](std::uint64_t offset, std::span<std::byte> into) {
-    std::vector<std::byte> whole((into.size() + 4095) / 4096 * 4096);
-    if (whole.size() > SpdkDrive::kMaxWaitingBytes || !drive.Read(offset, whole)) return false;
-    std::copy_n(whole.begin(), into.size(), into.begin());
-    return true;
-  });
-}
+ private:
+  std::unique_ptr<SpdkDrive> drive_;
+};
 
-Result<void> AskTwice(SpdkDrive& drive, const std::string& where, const CreateOptions& options) {
-  const std::string found = SignaturesOn(drive);
-  if (found.empty()) return {};
-  const std::string& serial = drive.facts().serial;
-  const bool named = options.confirm == where || (!serial.empty() && options.confirm == serial);
-  if (options.force && named) return {};
-  return Fail(Status::kExists,
-              fmt::format("{} carries {}, which would be lost: choose another drive, or both force "
-                          "it and repeat its address{}",
-                          where, found, serial.empty() ? "" : " or its serial " + serial));
+Result<std::unique_ptr<SpdkRawDrive>> OpenRaw(const DeviceConfig& config, RawAccess access) {
+  auto drive = OpenDrive(config, access == RawAccess::kHold);
+  if (!drive) return tl::unexpected(drive.error());
+  return std::make_unique<SpdkRawDrive>(std::move(*drive), config.address);
 }
 
 std::string Describe(const SpdkDrive& drive, const SpdkEnvironment& environment) {
@@ -99,71 +90,33 @@ class SpdkDevice final : public Device {
 
 }  // namespace
 
-Result<void> CreateSpdkDevice(const DeviceConfig& config, const CreateOptions& options) {
-  auto drive = OpenDrive(config, true);
-  if (!drive) return tl::unexpected(drive.error());
-  const std::uint64_t usable = UsableBytes(**drive);
-  if (usable == 0 || config.capacity_bytes > usable) {
-    return Fail(
-        Status::kNoSpace,
-        fmt::format("{} has {} for a pool and {} are asked for: ask for no more, or for 0, "
-                    "which means all of it",
-                    config.address, FormatBytes(usable), FormatBytes(config.capacity_bytes)));
-  }
-  if (auto told = AskTwice(**drive, config.address, options); !told) return told;
-  Label label = options.label;
-  label.capacity_bytes = config.capacity_bytes > 0 ? config.capacity_bytes : usable;
-  SpdkDrive::LabelPage page;
-  EncodeLabel(label, page);
-  return (*drive)->Write(0, page);
-}
-
-Result<Label> ReadSpdkLabel(const DeviceConfig& config) {
-  auto drive = OpenDrive(config, false);
-  if (!drive) return tl::unexpected(drive.error());
-  return ReadLabelOf(**drive, config.address);
-}
-
-Result<void> RemoveSpdkDevice(const DeviceConfig& config, std::uint64_t pool_id) {
-  auto drive = OpenDrive(config, true);
-  if (!drive) return tl::unexpected(drive.error());
-  auto label = ReadLabelOf(**drive, config.address);
-  if (!label && label.error().status != Status::kCorrupt &&
-      label.error().status != Status::kUnsupported) {
-    return tl::unexpected(label.error());
-  }
-  if (label) {
-    const LabelExpectation expected{.pool_id = pool_id, .drive_bytes = ~std::uint64_t{0}};
-    if (auto same = CheckLabel(*label, expected, config.address); !same) return same;
-  }
-  return (*drive)->Write(0, SpdkDrive::LabelPage{});
-}
-
 bool HasSpdk() { return true; }
+
+Result<std::unique_ptr<RawDrive>> OpenSpdkRawDrive(const DeviceConfig& config, RawAccess access) {
+  auto drive = OpenRaw(config, access);
+  if (!drive) return tl::unexpected(drive.error());
+  return std::unique_ptr<RawDrive>(std::move(*drive));
+}
 
 Result<std::unique_ptr<Device>> OpenSpdkDevice(const DeviceConfig& config,
                                                const OpenOptions& options) {
-  auto drive = OpenDrive(config, true);
-  if (!drive) return tl::unexpected(drive.error());
-  const auto page = ReadLabelPage(**drive);
-  if (!page) return tl::unexpected(page.error());
-  const auto label = DecodeLabel(*page, config.address);
-  if (!label) return tl::unexpected(label.error());
-  const LabelExpectation expected{options.pool_id, options.device_id, config.capacity_bytes,
-                                  (*drive)->facts().bytes};
-  if (auto same = CheckLabel(*label, expected, config.address); !same) {
-    return tl::unexpected(same.error());
-  }
-  (*drive)->Watch(*page);
+  auto raw = OpenRaw(config, AccessFor(options.raw_use));
+  if (!raw) return tl::unexpected(raw.error());
+  const auto capacity_bytes = CapacityOf(**raw, config, options);
+  if (!capacity_bytes) return tl::unexpected(capacity_bytes.error());
+  std::unique_ptr<SpdkDrive> drive = (*raw)->Take();
+  SpdkDrive::LabelPage page;
+  if (auto read = drive->Read(0, page); !read) return tl::unexpected(read.error());
+  drive->Watch(page);
   Traits traits;
   traits.name = config.name;
   traits.kind = "spdk";
-  traits.description = Describe(**drive, **SpdkEnvironment::Get());
+  traits.description = Describe(*drive, **SpdkEnvironment::Get());
   for (const std::string& remark : options.remarks) traits.description += "; " + remark;
-  traits.capacity_bytes = label->capacity_bytes;
-  traits.numa_node = (*drive)->facts().numa_node;
+  traits.capacity_bytes = *capacity_bytes;
+  traits.numa_node = drive->facts().numa_node;
   traits.needs_polling = true;
-  return std::make_unique<SpdkDevice>(std::move(*drive), std::move(traits));
+  return std::make_unique<SpdkDevice>(std::move(drive), std::move(traits));
 }
 
 }  // namespace kvpool::device

@@ -3,17 +3,16 @@
 #pragma once
 
 #include "device/open.h"
+#include "device/raw_drive.h"
 
 namespace kvpool::device {
 
 // Whether this build can: SPDK was there when it was made.
 bool HasSpdk();
 
-// As OpenDevice, CreateDevice, RemoveDevice and ReadLabel, for DeviceKind::kSpdk.
+// As OpenDevice and OpenRawDrive, for DeviceKind::kSpdk.
 Result<std::unique_ptr<Device>> OpenSpdkDevice(const DeviceConfig& config,
                                                const OpenOptions& options);
-Result<void> CreateSpdkDevice(const DeviceConfig& config, const CreateOptions& options);
-Result<void> RemoveSpdkDevice(const DeviceConfig& config, std::uint64_t pool_id);
-Result<Label> ReadSpdkLabel(const DeviceConfig& config);
+Result<std::unique_ptr<RawDrive>> OpenSpdkRawDrive(const DeviceConfig& config, RawAccess access);
 
 }  // namespace kvpool::device
