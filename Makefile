@@ -29,6 +29,7 @@ test-guest: all guest-deps
 # Drives from user space; says so and succeeds where SPDK is not installed.
 test-spdk: all
 	@tests/spdk/run build/tests/spdk_test || [ $$? -eq 77 ]
+	@tests/spdk/run_guest build/tests/spdk_test || [ $$? -eq 77 ]
 
 # The ways to read a drive, in a guest with emulated NVMe drives: out/drives.json, out/drives.html.
 bench-drives: all guest-deps

@@ -23,11 +23,15 @@ constexpr auto kQuiet =
     std::chrono::milliseconds(100);                   // between two looks at a healthy controller
 constexpr auto kBusy = std::chrono::milliseconds(1);  // while something is being waited for
 constexpr std::int64_t kPatienceNs = 10'000'000'000;  // a target that restarts is back within this
+constexpr auto kSettling = std::chrono::milliseconds(200);
+constexpr int kLeastTries = 2;  // one of them may take all the time
 constexpr auto kPollPause = std::chrono::microseconds(100);
 constexpr std::int64_t kMaxResetNs = 10'000'000'000;
 constexpr std::uint32_t kAdminTimeoutMs = 5'000;
 constexpr std::uint32_t kQueueEntries = 128;
 constexpr std::uint32_t kQueueRequests = 1024;  // a large I/O is split, each part takes one
+
+bool IsPcie(const SpdkAddress& address) { return address.transport == SpdkTransport::kPcie; }
 
 std::int64_t Now() { return Clock::Monotonic().NowNs(); }
 
@@ -36,14 +40,14 @@ Mutex attach_mutex;
 std::map<std::string, std::weak_ptr<SpdkController>> attached KVPOOL_GUARDED_BY(attach_mutex);
 
 Result<void> LooksThere(const SpdkAddress& address) {
-  if (address.transport == SpdkTransport::kPcie) return CheckPciDrive(address.traddr);
+  if (IsPcie(address)) return CheckPciDrive(address.traddr);
   if (address.transport == SpdkTransport::kTcp) return CheckTcpTarget(address);
   return {};
 }
 
 tl::unexpected<Error> NotAttached(const SpdkAddress& address) {
   const std::string cause = TakeSpdkError();
-  if (address.transport == SpdkTransport::kPcie) {
+  if (IsPcie(address)) {
     return Fail(Status::kIoError,
                 fmt::format("SPDK cannot attach to {}: {}; see that no other program drives it",
                             address.traddr, cause));
@@ -79,8 +83,6 @@ Result<spdk_nvme_ctrlr*> Connect(const SpdkAddress& address) {
   return NotAttached(address);
 }
 
-bool IsPcie(const SpdkAddress& address) { return address.transport == SpdkTransport::kPcie; }
-
 // What a controller that cannot be reset may still write to is nobody's memory from here on.
 void StopDma(spdk_nvme_ctrlr* handle) {
   constexpr std::uint32_t kCommand = 4;
@@ -95,13 +97,18 @@ void StopDma(spdk_nvme_ctrlr* handle) {
 }  // namespace
 
 Result<std::shared_ptr<SpdkController>> SpdkController::Attach(const SpdkAddress& address) {
-  if (auto environment = SpdkEnvironment::Get(); !environment) {
-    return tl::unexpected(environment.error());
-  }
+  const auto environment = SpdkEnvironment::Get();
+  if (!environment) return tl::unexpected(environment.error());
   const std::string id = address.ControllerId() + " " + address.hostnqn;
   MutexLock lock(attach_mutex);
   if (auto there = attached[id].lock(); there && !there->lost()) return there;
   if (auto there = LooksThere(address); !there) return tl::unexpected(there.error());
+  if (IsPcie(address) && !(*environment)->iommu() && !(*environment)->hugepages()) {
+    return Fail(Status::kUnsupported,
+                fmt::format("{} needs either hugepages (sysctl vm.nr_hugepages=64) or an IOMMU and "
+                            "vfio: provide one before this program starts",
+                            address.traddr));
+  }
   auto handle = Connect(address);
   if (!handle) return tl::unexpected(handle.error());
   SpdkAddress own = address;
@@ -124,14 +131,28 @@ SpdkController::~SpdkController() {
   }
   wake_.notify_all();
   keeper_.join();
+  if (!stuck_.empty()) Disconnect();
   spdk_nvme_detach(handle_);
 }
 
+// SPDK waits for ever for a PCIe controller that does not answer, so this polls. It also waits for
+// ever to free what such a controller was asked for, unless that is being reset.
 spdk_nvme_qpair* SpdkController::NewHandle() {
   spdk_nvme_io_qpair_opts options;
   spdk_nvme_ctrlr_get_default_io_qpair_opts(handle_, &options, sizeof options);
   options.io_queue_requests = std::max(options.io_queue_requests, kQueueRequests);
-  return spdk_nvme_ctrlr_alloc_io_qpair(handle_, &options, sizeof options);
+  options.async_mode = IsPcie(address_);
+  spdk_nvme_qpair* made = spdk_nvme_ctrlr_alloc_io_qpair(handle_, &options, sizeof options);
+  if (made == nullptr || !options.async_mode) return made;
+  const std::int64_t end = Now() + std::int64_t{kAdminTimeoutMs} * 1'000'000;
+  while (!spdk_nvme_qpair_is_connected(made)) {
+    if (spdk_nvme_qpair_process_completions(made, 0) >= 0 && Now() < end) continue;
+    MutexLock lock(mutex_);
+    stuck_.push_back(made);
+    Suspect();
+    return nullptr;
+  }
+  return made;
 }
 
 Result<void> SpdkController::AddPair(SpdkPair& pair) {
@@ -209,8 +230,9 @@ bool SpdkController::Healthy() {
   if (IsPcie(address_)) spdk_nvme_scan_attached(spdk_nvme_ctrlr_get_transport_id(handle_));
   if (spdk_nvme_ctrlr_process_admin_completions(handle_) < 0) return false;
   if (suspect_.exchange(false, std::memory_order_acq_rel)) return false;
-  // Over a network, reading a register is a command that waits for its answer.
-  return !IsPcie(address_) || spdk_nvme_ctrlr_get_regs_csts(handle_).bits.cfs == 0;
+  if (!IsPcie(address_)) return true;  // over a network, a register is read by a command
+  const spdk_nvme_csts_register state = spdk_nvme_ctrlr_get_regs_csts(handle_);
+  return state.bits.rdy != 0 && state.bits.cfs == 0;  // else somebody reset it, or it gave up
 }
 
 // Every pair, with the keeper inside. RemovePair waits at the gate, so they stay until they are
@@ -225,18 +247,17 @@ std::vector<SpdkPair*> SpdkController::EnterPairs() {
 // errors first.
 void SpdkController::Recover() {
   SetResetting(true);
+  // Whoever reset a PCIe function may touch it for another 100 ms.
+  if (IsPcie(address_)) std::this_thread::sleep_for(kSettling);
   const std::int64_t end = Now() + kPatienceNs;
   bool back = false;
-  while (Disconnect() && !Stopped()) {
-    back = LooksThere(address_) && Reconnect();
-    if (back || Now() >= end) break;
+  for (int tries = 1; Disconnect() && !Stopped(); ++tries) {
+    back = LooksThere(address_) && Reconnect() && TellTenants() && OpenPairs();
+    if (back || (Now() >= end && tries >= kLeastTries)) break;
     std::this_thread::sleep_for(kQuiet);
   }
-  if (back) {
-    TellTenants();
-    back = OpenPairs();
-  }
   if (!back) {
+    Disconnect();
     spdk_nvme_ctrlr_fail(handle_);
     lost_.store(true, std::memory_order_release);
   }
@@ -259,7 +280,13 @@ bool SpdkController::Disconnect() {
     spdk_nvme_ctrlr_free_io_qpair(std::exchange(pair->handle, nullptr));
     pair->gate.Leave();
   }
+  for (spdk_nvme_qpair* handle : TakeStuck()) spdk_nvme_ctrlr_free_io_qpair(handle);
   return there;
+}
+
+std::vector<spdk_nvme_qpair*> SpdkController::TakeStuck() {
+  MutexLock lock(mutex_);
+  return std::exchange(stuck_, {});
 }
 
 bool SpdkController::Reconnect() {
@@ -280,25 +307,22 @@ bool SpdkController::OpenPairs() {
     if (good) pair->handle = NewHandle();
     good = good && pair->handle != nullptr;
   }
-  for (SpdkPair* pair : pairs) {
-    if (!good) spdk_nvme_ctrlr_free_io_qpair(std::exchange(pair->handle, nullptr));
-    pair->gate.Leave();
-  }
+  for (SpdkPair* pair : pairs) pair->gate.Leave();
   return good;
 }
 
 // The tenants stay: RemoveTenant waits for the end of the reset.
-void SpdkController::TellTenants() {
+bool SpdkController::TellTenants() {
   std::vector<SpdkTenant*> tenants;
   {
     MutexLock lock(mutex_);
     tenants = tenants_;
   }
-  for (SpdkTenant* tenant : tenants) {
+  return std::ranges::all_of(tenants, [this](SpdkTenant* tenant) {
     const std::uint32_t id = tenant->namespace_id();
     const bool active = spdk_nvme_ctrlr_is_active_ns(handle_, id);
-    tenant->AfterReset(active ? spdk_nvme_ctrlr_get_ns(handle_, id) : nullptr);
-  }
+    return tenant->AfterReset(active ? spdk_nvme_ctrlr_get_ns(handle_, id) : nullptr);
+  });
 }
 
 void SpdkController::SetResetting(bool resetting) {

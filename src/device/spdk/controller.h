@@ -45,8 +45,9 @@ struct SpdkPair {
 class SpdkTenant {
  public:
   virtual ~SpdkTenant() = default;
-  // The keeper's, with no pair in use. `ns` is nullptr where the namespace is gone.
-  virtual void AfterReset(spdk_nvme_ns* ns) = 0;
+  // The keeper's, with no pair in use. `ns` is nullptr where the namespace is gone. False: nothing
+  // could be found out, the controller has to be reset once more.
+  virtual bool AfterReset(spdk_nvme_ns* ns) = 0;
   virtual std::uint32_t namespace_id() const = 0;
 };
 
@@ -72,6 +73,10 @@ class SpdkController {
   void AddTenant(SpdkTenant& tenant);
   void RemoveTenant(SpdkTenant& tenant);
 
+  // An I/O queue pair of SPDK's, connected; nullptr where that fails. For pairs, and for transfers
+  // that the keeper waits for.
+  spdk_nvme_qpair* NewHandle();
+
   // Something on a pair failed: the keeper looks after it, soon.
   void Suspect();
   // Asks the controller to end the command that was submitted with `argument`. Inside the gate.
@@ -86,11 +91,11 @@ class SpdkController {
   bool Disconnect();
   bool Reconnect();
   bool OpenPairs();
-  void TellTenants();
+  bool TellTenants();
   std::vector<SpdkPair*> EnterPairs();
+  std::vector<spdk_nvme_qpair*> TakeStuck();
   void SetResetting(bool resetting);
   bool Stopped();
-  spdk_nvme_qpair* NewHandle();
   void WaitForWork();
   static void AbortDone(void* controller, const spdk_nvme_cpl* completion);
 
@@ -105,6 +110,7 @@ class SpdkController {
   bool stop_ KVPOOL_GUARDED_BY(mutex_) = false;
   bool resetting_ KVPOOL_GUARDED_BY(mutex_) = false;
   std::vector<SpdkPair*> pairs_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<spdk_nvme_qpair*> stuck_ KVPOOL_GUARDED_BY(mutex_);  // to be freed by a reset
   std::vector<SpdkTenant*> tenants_ KVPOOL_GUARDED_BY(mutex_);
   std::thread keeper_;
 };

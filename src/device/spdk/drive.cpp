@@ -31,7 +31,7 @@ class Waiter {
     if (who_ == Waits::kCaller) {
       registered_ = controller_.AddPair(pair_).has_value();
     } else {
-      pair_.handle = spdk_nvme_ctrlr_alloc_io_qpair(controller_.handle(), nullptr, 0);
+      pair_.handle = controller_.NewHandle();
     }
   }
   ~Waiter() { Close(); }
@@ -224,22 +224,21 @@ Result<void> SpdkDrive::Write(std::uint64_t offset, std::span<const std::byte> f
   return TransferFailed("write to", address());
 }
 
-bool SpdkDrive::IsStillThere(spdk_nvme_ns* ns) {
-  if (ns == nullptr || spdk_nvme_ns_get_size(ns) != facts_.bytes ||
-      spdk_nvme_ns_get_sector_size(ns) != facts_.block_bytes) {
-    return false;
+bool SpdkDrive::AfterReset(spdk_nvme_ns* ns) {
+  if (lost()) return true;
+  bool same = ns != nullptr && spdk_nvme_ns_get_size(ns) == facts_.bytes &&
+              spdk_nvme_ns_get_sector_size(ns) == facts_.block_bytes;
+  if (same && watched_) {
+    LabelPage page;
+    if (!ReadNow(*controller_, ns, 0, page, Waits::kKeeper)) return false;
+    same = page == *watched_;
   }
-  LabelPage page;
-  return !watched_ || (ReadNow(*controller_, ns, 0, page, Waits::kKeeper) && page == *watched_);
-}
-
-void SpdkDrive::AfterReset(spdk_nvme_ns* ns) {
-  if (lost()) return;
-  if (IsStillThere(ns)) {
+  if (same) {
     handle_ = ns;
   } else {
     changed_.store(true, std::memory_order_release);
   }
+  return true;
 }
 
 }  // namespace kvpool::device

@@ -53,11 +53,10 @@ class SpdkDrive final : public SpdkTenant {
   bool lost() const { return changed_.load(std::memory_order_acquire) || controller_->lost(); }
 
   std::uint32_t namespace_id() const override { return facts_.namespace_id; }
-  void AfterReset(spdk_nvme_ns* ns) override;
+  bool AfterReset(spdk_nvme_ns* ns) override;
 
  private:
   SpdkDrive(std::shared_ptr<SpdkController> controller, spdk_nvme_ns* ns);
-  bool IsStillThere(spdk_nvme_ns* ns);
 
   const std::shared_ptr<SpdkController> controller_;
   std::optional<HostLock> lock_;

@@ -1,5 +1,6 @@
 #include "device/spdk/environment.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
 #include <spdk/env.h>
@@ -16,19 +17,20 @@
 #include <thread>
 
 #include "base/mutex.h"
+#include "device/file/descriptor.h"
 
 namespace kvpool::device {
 namespace {
 
 // Without hugepages DPDK takes its memory once: queues' requests, and buffers for memory that is
-// not registered. Untouched pages cost nothing, but for a drive behind an IOMMU they are all
-// pinned.
-constexpr int kPlainMemoryMib = 256;
+// not registered. A drive behind an IOMMU pins all of it, in pieces of 4 KiB, of which the kernel
+// allows 65,535.
+constexpr int kPlainMemoryMib = 128;
 constexpr int kLeastFreeHugepages = 32;  // of 2 MiB: what a few queues need
 
 Mutex error_mutex;
 std::atomic<bool> dma_refused{false};
-std::string last_error KVPOOL_GUARDED_BY(error_mutex);
+std::string first_error KVPOOL_GUARDED_BY(error_mutex);
 
 void KeepError(int level, const char* /*file*/, int /*line*/, const char* /*function*/,
                const char* format, va_list arguments) {
@@ -38,7 +40,7 @@ void KeepError(int level, const char* /*file*/, int /*line*/, const char* /*func
   std::vsnprintf(text.data(), text.size(), format, arguments);
   text[std::strcspn(text.data(), "\n")] = '\0';
   MutexLock lock(error_mutex);
-  last_error = text.data();
+  if (first_error.empty()) first_error = text.data();  // what follows are its consequences
 }
 
 int FreeHugepages() {
@@ -51,11 +53,11 @@ int FreeHugepages() {
 bool SeesPhysicalAddresses() {
   const volatile char here = 1;
   const auto page = reinterpret_cast<std::uintptr_t>(&here) / ::sysconf(_SC_PAGESIZE);
-  std::ifstream pagemap("/proc/self/pagemap", std::ios::binary);
+  const Descriptor pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
   std::uint64_t entry = 0;
-  pagemap.seekg(static_cast<std::streamoff>(page * sizeof entry));
-  pagemap.read(reinterpret_cast<char*>(&entry), sizeof entry);
-  return pagemap && (entry & ((std::uint64_t{1} << 55) - 1)) != 0;
+  const auto offset = static_cast<off_t>(page * sizeof entry);
+  return ::pread(pagemap.get(), &entry, sizeof entry, offset) == sizeof entry &&
+         (entry & ((std::uint64_t{1} << 55) - 1)) != 0;
 }
 
 // One processor that this process may run on: DPDK asks for one, and nothing of ours runs there.
@@ -90,7 +92,7 @@ int InitEnvironment(bool hugepages) {
 
 std::string TakeSpdkError() {
   MutexLock lock(error_mutex);
-  return std::exchange(last_error, {});
+  return std::exchange(first_error, {});
 }
 
 bool TakeDmaRefusal() { return dma_refused.exchange(false); }
@@ -109,7 +111,7 @@ Result<SpdkEnvironment> SpdkEnvironment::Start() {
         fmt::format("SPDK does not start: {} ({}); see that /usr/lib/ssl/openssl.cnf is there "
                     "and that enough memory is free",
                     std::strerror(-result), TakeSpdkError(),
-                    made.hugepages_ ? "hugepage" : "256 MiB of"),
+                    made.hugepages_ ? "hugepage" : "128 MiB of"),
         -result);
   }
   made.iommu_ = spdk_iommu_is_enabled();

@@ -27,8 +27,8 @@ class SpdkEnvironment {
   std::string description_;
 };
 
-// What SPDK last logged as an error, without its newline, and forgets it. SPDK tells causes by its
-// log alone; nothing of that is printed. Threads: any.
+// What SPDK first logged as an error since the last call, without its newline. SPDK tells causes by
+// its log alone; nothing of that is printed. Threads: any.
 std::string TakeSpdkError();
 
 // Whether SPDK logged since the last call that memory could not be mapped for a drive, which it

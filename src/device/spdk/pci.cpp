@@ -36,7 +36,12 @@ Result<void> CheckVfio(const std::string& pci_address, const fs::path& root) {
                     pci_address,
                     group.empty() ? "it is in no IOMMU group" : "there is no /dev/vfio/vfio"));
   }
-  // A group without an IOMMU has another name, and only root can open it.
+  if (!fs::exists(root / "sys/module/vfio_iommu_type1", error)) {
+    return Fail(Status::kUnsupported,
+                fmt::format("{} cannot be driven through vfio without the module vfio_iommu_type1: "
+                            "load it as root (modprobe vfio_iommu_type1)",
+                            pci_address));
+  }
   const fs::path file = root / "dev/vfio" / group;
   for (const fs::path& needed : {container, file}) {
     if (::access(needed.c_str(), R_OK | W_OK) == 0) continue;
@@ -53,7 +58,8 @@ Result<void> CheckVfio(const std::string& pci_address, const fs::path& root) {
 std::string HowToBindToVfio(const std::string& pci_address) {
   const std::string folder = "/sys/bus/pci/devices/" + pci_address;
   return fmt::format(
-      "modprobe vfio-pci; echo vfio-pci > {0}/driver_override; echo {1} > {0}/driver/unbind; echo "
+      "modprobe -a vfio-pci vfio_iommu_type1; echo vfio-pci > {0}/driver_override; echo {1} > "
+      "{0}/driver/unbind; echo "
       "{1} > /sys/bus/pci/drivers_probe",
       folder, pci_address);
 }

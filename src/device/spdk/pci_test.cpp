@@ -32,6 +32,7 @@ class PciDrive : public ::testing::Test {
     Write(Folder() / "class", "0x010802");
     Link("driver", "vfio-pci");
     Link("iommu_group", "12");
+    Write(root_.path() / "sys/module/vfio_iommu_type1/parameters/x", "");
     Write(root_.path() / "dev/vfio/vfio", "");
     Write(root_.path() / "dev/vfio/12", "");
   }
@@ -87,6 +88,12 @@ TEST_F(PciDrive, NoVfio) {
   Vfio();
   fs::remove(root_.path() / "dev/vfio/vfio");
   Refused(Status::kUnsupported, "there is no /dev/vfio/vfio");
+}
+
+TEST_F(PciDrive, NoMappingsForVfio) {
+  Vfio();
+  fs::remove_all(root_.path() / "sys/module/vfio_iommu_type1");
+  Refused(Status::kUnsupported, "modprobe vfio_iommu_type1");
 }
 
 TEST_F(PciDrive, NoPermission) {

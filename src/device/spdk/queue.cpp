@@ -25,10 +25,11 @@ constexpr std::int64_t kCancelPatienceNs = 5'000'000'000;
 // ended it, or the drive asks for it.
 bool AsksForAnotherTry(const spdk_nvme_status& status) {
   if (status.sct == SPDK_NVME_SCT_PATH) return true;
-  if (status.sct != SPDK_NVME_SCT_GENERIC || status.dnr != 0) return false;
-  return status.sc == SPDK_NVME_SC_ABORTED_SQ_DELETION ||
-         status.sc == SPDK_NVME_SC_ABORTED_BY_REQUEST ||
-         status.sc == SPDK_NVME_SC_NAMESPACE_NOT_READY;
+  if (status.sct != SPDK_NVME_SCT_GENERIC) return false;
+  // SPDK's own doing, with "do not retry" set or not.
+  if (status.sc == SPDK_NVME_SC_ABORTED_SQ_DELETION) return true;
+  return status.dnr == 0 && (status.sc == SPDK_NVME_SC_ABORTED_BY_REQUEST ||
+                             status.sc == SPDK_NVME_SC_NAMESPACE_NOT_READY);
 }
 
 MemoryRule RuleOf(const SpdkDrive& drive) {

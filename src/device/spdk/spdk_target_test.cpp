@@ -1,10 +1,7 @@
 // What becomes of an SPDK device when its target misbehaves. Needs a target that can be told to.
 #include <gmock/gmock.h>
 
-#include <atomic>
-#include <optional>
 #include <regex>
-#include <thread>
 
 #include "device/spdk/spdk_test_support.h"
 
@@ -19,51 +16,16 @@ std::string Replaced(std::string text, const std::string& what, const std::strin
   return text.replace(at, what.size(), with);
 }
 
-// Traffic in a thread of its own.
-class Background {
- public:
-  explicit Background(Device& device)
-      : traffic_(std::in_place, device, 0, 100, 1), thread_([this] {
-          counts_ = traffic_->Run([this](const Traffic::Counts& now) {
-            good_ = now.good;
-            failed_ = now.failed;
-            return stop_.load();
-          });
-        }) {}
-
-  void AwaitGood(std::uint64_t more) {
-    const std::uint64_t until = good_ + more;
-    while (good_ < until && failed_ == 0) std::this_thread::yield();
-  }
-  void AwaitFailed(std::uint64_t count) {
-    while (failed_ < count) std::this_thread::yield();
-  }
-  Traffic::Counts Stop() {
-    stop_ = true;
-    thread_.join();
-    traffic_.reset();
-    return counts_;
-  }
-
- private:
-  std::atomic<bool> stop_{false};
-  std::atomic<std::uint64_t> good_{0};
-  std::atomic<std::uint64_t> failed_{0};
-  Traffic::Counts counts_;
-  std::optional<Traffic> traffic_;
-  std::thread thread_;
-};
-
 class SpdkTarget : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (spdk_setting.control.empty()) GTEST_SKIP() << "no --control: the drive cannot be hurt";
+    if (!spdk_setting.Hurts("TCP")) GTEST_SKIP() << "no TCP target that can be told to misbehave";
     Control("kill");
     Control("start");
   }
 
   static void TearDownTestSuite() {
-    if (spdk_setting.control.empty()) return;
+    if (!spdk_setting.Hurts("TCP")) return;
     Control("kill");
     Control("start");
   }

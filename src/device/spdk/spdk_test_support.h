@@ -2,10 +2,13 @@
 // has to read back.
 #pragma once
 
+#include <atomic>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/units.h"
@@ -16,7 +19,13 @@ namespace kvpool::device {
 // Set by main before any test.
 struct SpdkTestSetting {
   std::string address;  // a namespace whose bytes may be lost
-  std::string control;  // tests/spdk/target.py and its folder; empty: the drive cannot be hurt
+  std::string control;  // a command that hurts it: tests/spdk/target.py or tests/spdk/pci
+
+  std::string refused;  // what the sentence says with which the address is refused
+
+  bool Hurts(const std::string& transport) const {
+    return !control.empty() && address.find("trtype:" + transport) != address.npos;
+  }
 };
 inline SpdkTestSetting spdk_setting;
 
@@ -40,7 +49,7 @@ inline Result<std::unique_ptr<Device>> MakeSpdk(const DeviceConfig& config) {
   return OpenDevice(config);
 }
 
-// Has the target do `verb`.
+// Has the target or drive do `verb`.
 inline void Control(const std::string& verb) {
   ASSERT_EQ(std::system((spdk_setting.control + " " + verb).c_str()), 0) << verb;
 }
@@ -148,6 +157,41 @@ class Traffic {
   std::vector<std::unique_ptr<Flight>> flights_;
   std::vector<Flight*> idle_;
   std::unique_ptr<Queue> queue_;
+};
+
+// Traffic in a thread of its own.
+class Background {
+ public:
+  explicit Background(Device& device)
+      : traffic_(std::in_place, device, 0, 100, 1), thread_([this] {
+          counts_ = traffic_->Run([this](const Traffic::Counts& now) {
+            good_ = now.good;
+            failed_ = now.failed;
+            return stop_.load();
+          });
+        }) {}
+
+  void AwaitGood(std::uint64_t more) {
+    const std::uint64_t until = good_ + more;
+    while (good_ < until && failed_ == 0) std::this_thread::yield();
+  }
+  void AwaitFailed(std::uint64_t count) {
+    while (failed_ < count) std::this_thread::yield();
+  }
+  Traffic::Counts Stop() {
+    stop_ = true;
+    thread_.join();
+    traffic_.reset();
+    return counts_;
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::atomic<std::uint64_t> good_{0};
+  std::atomic<std::uint64_t> failed_{0};
+  Traffic::Counts counts_;
+  std::optional<Traffic> traffic_;
+  std::thread thread_;
 };
 
 }  // namespace kvpool::device
