@@ -91,7 +91,9 @@ def iommu_arguments(iommu):
 
 
 def kernel_line(drives, iommu, share, extra):
-    words = ["console=ttyS0", "quiet", "panic=-1", "rdinit=/init"]
+    # The kernel distrusts an emulated TSC, which QEMU keeps in step over all processors, and then
+    # reading the clock is a system call and an exit to QEMU.
+    words = ["console=ttyS0", "quiet", "panic=-1", "rdinit=/init", "tsc=reliable"]
     if drives:
         words.append("guest.drives=" + ",".join(f"drive{n}" for n in range(len(drives))))
     if iommu:
