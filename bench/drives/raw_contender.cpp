@@ -86,7 +86,11 @@ Result<Sample> RawContender::MoveOnThisThread(device::Op op, std::span<std::byte
   Sample sample{.bytes = bytes.size()};
   const auto begin = ReadThisThread();
   const double cpu_begin = ProcessCpuSeconds();
-  auto result = (*runner)->Run(load, {});
+  const std::uint64_t before = bytes_read_.load(std::memory_order_relaxed);
+  const auto show = [&](std::uint64_t done) {
+    if (op == device::Op::kRead) bytes_read_.store(before + done, std::memory_order_relaxed);
+  };
+  auto result = (*runner)->Run(load, show);
   if (!result) return tl::unexpected(result.error());
   sample.cpu_s = ProcessCpuSeconds() - cpu_begin;
   const auto end = ReadThisThread();
@@ -94,7 +98,7 @@ Result<Sample> RawContender::MoveOnThisThread(device::Op op, std::span<std::byte
   sample.spin_s = result->spin_seconds;
   if (begin && end) sample.blocked_s = BlockedSeconds(*begin, *end, result->spin_seconds);
   sample.hit_ratio = 1;
-  if (op == device::Op::kRead) bytes_read_.fetch_add(result->bytes, std::memory_order_relaxed);
+  show(result->bytes);
   return sample;
 }
 

@@ -14,7 +14,7 @@
 namespace kvpool::probe {
 namespace {
 
-constexpr double kTickSeconds = 0.1;
+constexpr double kTickSeconds = 0.02;
 constexpr int kWaitMs = 100;
 
 double SecondsBetween(std::int64_t from_ns, std::int64_t to_ns) {
@@ -104,6 +104,7 @@ class Running {
   }
 
   double seconds() const { return SecondsBetween(start_ns_, now_ns_); }
+  std::uint64_t bytes() const { return result_.bytes; }
   bool failed() const { return failed_; }
   LoadResult Finish() {
     result_.seconds = seconds();
@@ -164,7 +165,7 @@ void LoadRunner::Wait() {
   if (poll(&event, 1, timeout_ms) == 1 && read(event_fd_, &count, sizeof count) < 0) return;
 }
 
-Result<LoadResult> LoadRunner::Run(const Load& load, const std::function<void()>& tick) {
+Result<LoadResult> LoadRunner::Run(const Load& load, const std::function<void(std::uint64_t)>& tick) {
   KVPOOL_CHECK(std::uint64_t{load.io_bytes} * load.depth <= buffer_.size());
   Running running(load, *queue_, buffer_);
   double ticked = 0;
@@ -172,7 +173,7 @@ Result<LoadResult> LoadRunner::Run(const Load& load, const std::function<void()>
     if (!running.Collect()) Wait();
     if (!tick || running.seconds() - ticked < kTickSeconds) continue;
     ticked = running.seconds();
-    tick();
+    tick(running.bytes());
   }
   if (!running.failed()) {
     LoadResult result = running.Finish();

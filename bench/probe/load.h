@@ -43,8 +43,9 @@ class LoadRunner {
   ~LoadRunner();
 
   // load.io_bytes * load.depth must fit in the buffer; I/O i of `depth` uses the i-th part of it.
-  // kIoError names the device. `tick` is called now and then; may be empty.
-  Result<LoadResult> Run(const Load& load, const std::function<void()>& tick);
+  // kIoError names the device. `tick` is called now and then with the
+  // bytes that are done; may be empty.
+  Result<LoadResult> Run(const Load& load, const std::function<void(std::uint64_t)>& tick);
 
  private:
   LoadRunner(device::Device& device, std::span<std::byte> buffer);

@@ -26,9 +26,9 @@ constexpr std::uint32_t kStreamBytes = 1 << 20;
 constexpr std::uint64_t kDefaultFileBytes = kGiB;
 constexpr std::uint64_t kMemoryBytes = 256 * kMiB;  // well beyond any cache
 
-std::function<void()> Tick(const MeasureOptions& options, const char* what) {
+std::function<void(std::uint64_t)> Tick(const MeasureOptions& options, const char* what) {
   if (!options.progress) return {};
-  return [&options, what] { options.progress(what); };
+  return [&options, what](std::uint64_t) { options.progress(what); };
 }
 
 // Measures one device through one queue.
