@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
 #include <new>
+#include <utility>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -116,7 +118,8 @@ EntryView Index::View(EntryId id) const {
           .ordinal = entry.ordinal,
           .parent = entry.parent,
           .state = entry.state,
-          .units = {UnitsOf(entry), entry.units}};
+          .units = {UnitsOf(entry), entry.units},
+          .copies = {UnitsOf(entry) + entry.units, entry.has_copies ? entry.units : 0u}};
 }
 
 EntryId Index::TakeId() {
@@ -171,15 +174,31 @@ void Index::Publish(EntryId id) {
   ++visible_;
 }
 
+void Index::AddCopies(EntryId id) {
+  Entry& entry = entries_[id];
+  KVPOOL_CHECK(entry.state != EntryState::kFree && !entry.has_copies);
+  const std::size_t bytes = UnitsOffset(entry.key_bytes) + entry.units * sizeof(layout::UnitRecord);
+  auto* larger =
+      static_cast<std::byte*>(::operator new(bytes + entry.units * sizeof(layout::UnitRecord)));
+  std::memcpy(larger, entry.bytes, bytes);
+  ::operator delete(std::exchange(entry.bytes, larger));
+  entry.has_copies = true;
+  std::uninitialized_fill_n(UnitsOf(entry) + entry.units, entry.units,
+                            layout::UnitRecord::Nowhere());
+}
+
+bool Index::TakeReferenced(EntryId id) { return std::exchange(entries_[id].referenced, false); }
+
 void Index::Reference(EntryId id, EntryId parent) {
   last_victim_ = kNoEntry;
-  const Entry& entry = entries_[id];
+  Entry& entry = entries_[id];
   KVPOOL_CHECK(entry.state == EntryState::kVisible || entry.state == EntryState::kWriting);
   // Later ordinals only: a chain never closes into a ring, whatever a caller claims.
   if (parent != kNoEntry && entry.parent == kNoEntry && entries_[parent].ordinal < entry.ordinal) {
     Link(id, parent);
     policy_->Relink(id, parent);
   }
+  entry.referenced = true;
   policy_->Reference(id);
 }
 

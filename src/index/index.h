@@ -32,13 +32,14 @@ struct NewEntry {
 
 struct EntryView {
   std::uint32_t space = 0;
-  Key key;  // valid until Erase
+  Key key;  // valid until Erase or AddCopies
   layout::BlockShape shape = {};
   std::uint64_t generation = 0;
   std::uint64_t ordinal = 0;
   EntryId parent = kNoEntry;  // kNoEntry also where the parent has gone
   EntryState state = EntryState::kVisible;
   std::span<layout::UnitRecord> units;
+  std::span<layout::UnitRecord> copies;  // second places, by unit; empty: there never was one
 };
 
 // At most 200 bytes a key beyond the key's own bytes, plus 16 a unit.
@@ -63,11 +64,21 @@ class Index {
   EntryId Reserve(const NewEntry& entry);
   // kWriting -> kVisible. The pin stays until Unpin.
   void Publish(EntryId entry);
+  // Room for a second place of each unit: View(entry).copies, all nowhere at first. 16 bytes a
+  // unit, kept until Erase. Once an entry.
+  void AddCopies(EntryId entry);
   // Tells the eviction policy that a request used the block. Call it in chain order. `parent`, if
   // known, is the preceding block (as in NewEntry); an entry that has lost its parent is chained
   // to it again.
   void Reference(EntryId entry, EntryId parent = kNoEntry);
   void Pin(EntryId entry);
+  // The id still names the block of that generation, in any state.
+  bool IsLive(EntryId entry, std::uint64_t generation) const {
+    return entries_[entry].state != EntryState::kFree && entries_[entry].generation == generation;
+  }
+  std::uint32_t pins(EntryId entry) const { return entries_[entry].pins; }
+  // True when the block was used (Reference) since the last call, or since it came.
+  bool TakeReferenced(EntryId entry);
   // True when the entry was doomed and this was its last pin: free its units, then Erase it.
   bool Unpin(EntryId entry);
   // Nobody finds it from now on, and the blocks chained to it have lost their parent. True when it
@@ -96,7 +107,7 @@ class Index {
  private:
   // 80 bytes; what a lookup reads comes first and never straddles a cache line.
   struct alignas(16) Entry {
-    std::byte* bytes = nullptr;  // the key, padding to 8, the unit records
+    std::byte* bytes = nullptr;  // the key, padding to 8, the unit records, perhaps the copies
     std::uint32_t space = 0;
     std::uint16_t key_bytes = 0;
     EntryState state = EntryState::kFree;
@@ -113,6 +124,8 @@ class Index {
     std::uint16_t units = 0;
     std::uint16_t unit_pages = 0;  // unit_bytes, slot_bytes in steps of kIoAlignment
     std::uint16_t slot_pages = 0;
+    bool has_copies = false;
+    bool referenced = false;
   };
   static_assert(sizeof(Entry) == 80);
 

@@ -33,6 +33,9 @@ class UnitRecord {
   UnitRecord() = default;
   UnitRecord(DeviceIndex device, std::uint64_t offset, std::uint64_t checksum)
       : place_(std::uint64_t{device} << 56 | offset >> 12), checksum_(checksum) {}
+  // Of a unit that is nowhere: no pool has so many devices.
+  static UnitRecord Nowhere() { return {kNoDevice, 0, 0}; }
+  bool IsNowhere() const { return device() == kNoDevice; }
 
   DeviceIndex device() const { return static_cast<DeviceIndex>(place_ >> 56); }
   std::uint64_t offset() const { return (place_ & ((std::uint64_t{1} << 40) - 1)) << 12; }
@@ -40,6 +43,8 @@ class UnitRecord {
   void set_checksum(std::uint64_t checksum) { checksum_ = checksum; }
 
  private:
+  static constexpr DeviceIndex kNoDevice = 0xff;
+
   std::uint64_t place_ = 0;     // device in the top 8 bits, 4 KiB pages in the low 40
   std::uint64_t checksum_ = 0;  // UnitChecksum of the unit's bytes
 };
