@@ -56,7 +56,7 @@ void PrintInfo(const PoolInfo& info, std::FILE* out) {
   fmt::print(out, "pool \"{}\": {} blocks, {}\n", info.name, info.blocks,
              FormatBytes(info.block_bytes));
   if (info.blocks_lost_at_open > 0) {
-    fmt::print(out, "{} more blocks had units in memory and did not survive the last close\n",
+    fmt::print(out, "{} more blocks had units in memory only and did not survive the last close\n",
                info.blocks_lost_at_open);
   }
   table.Print(out);

@@ -56,10 +56,11 @@ struct PoolInfo {
   std::uint64_t blocks = 0;
   std::uint64_t block_bytes = 0;  // logical
   std::uint64_t evictions = 0;
+  std::uint64_t dirty_bytes = 0;          // lies in memory only: a crash would lose these blocks
   std::uint64_t blocks_lost_at_open = 0;  // recorded, but with units that did not survive
   std::vector<DeviceInfo> devices;
   std::vector<std::int32_t> lane_thread_ids;  // for accounting by /proc/self/task
-  std::vector<double> lane_spin_s;  // of each: polling devices that had nothing yet
+  std::vector<double> lane_spin_s;            // of each: polling devices that had nothing yet
 };
 
 // Threads: any.

@@ -100,10 +100,11 @@ class GetRequest : public Request {
 // Removes blocks. Results: kOk, kNotFound. Their space is free once no get still reads it.
 class DropRequest : public Request {};
 
-// Completes when every named block that is present is durable; no keys: all on drives that was put
-// before, with one result for the whole. The drives' flushes bound its time, not the deadline.
-// Results: kOk, kNotFound, kIoError, kUnsupported (the block has units in memory, or
-// there is no catalog: put it with `durable`, into a pool with one).
+// Completes when every named block that is present is durable: units that lie in memory only are
+// written to drives first. No keys: all on drives that was put before, with one result for the
+// whole; the drives' flushes bound its time, not the deadline. Results: kOk, kNotFound, kIoError,
+// kTimedOut (drives had no room for the units in memory, or no time), kUnsupported (there is no
+// catalog).
 class FlushRequest : public Request {};
 
 }  // namespace kvpool

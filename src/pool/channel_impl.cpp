@@ -87,18 +87,11 @@ Operation& ChannelImpl::Begin(OperationKind kind, Request& request) {
 
 void ChannelImpl::Dispatch(Operation& operation) {
   if (!operation.HasUnits()) return UnitsDone(operation);
-  // The last unit may be done before this loop ends: the count of lanes keeps the batches alive.
+  if (!parts_.own_lane) return GiveToLanes(operation, parts_.lanes_of_device);
   operation.AddLane();
   for (DeviceBatch& batch : operation.batches()) {
-    if (parts_.own_lane) {
-      operation.AddLane();
-      parts_.own_lane->Give(batch);
-      continue;
-    }
-    for (Lane* lane : parts_.lanes_of_device[batch.device]) {
-      operation.AddLane();
-      lane->Give(batch);
-    }
+    operation.AddLane();
+    parts_.own_lane->Give(batch);
   }
   operation.LetGo();
 }
@@ -143,9 +136,13 @@ Status ChannelImpl::Submit(FlushRequest& request) {
   if (admitted != Status::kOk) return admitted;
   Operation& operation = Begin(OperationKind::kFlush, request);
   if (request.keys.empty()) RequestAccess::Results(request).assign(1, Status::kOk);
-  parts_.store->CheckFlush(request, operation);
+  const bool spilled = parts_.store->CheckFlush(request, operation);
   operation.Start(0);
-  parts_.recorder->Add(operation, *this);
+  if (spilled) {
+    parts_.recorder->Add(operation, *this);
+  } else {
+    parts_.mover->Add(operation, *this);
+  }
   return Status::kOk;
 }
 
@@ -154,6 +151,7 @@ void ChannelImpl::UnitsDone(Operation& operation) {
     parts_.store->FinishGet(operation);
   } else {
     parts_.store->FinishPut(operation);
+    if (parts_.mover != nullptr) parts_.mover->Wake();
     if (operation.durable) return parts_.recorder->Add(operation, *this);
   }
   Finish(operation);

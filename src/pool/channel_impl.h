@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "kvpool/channel.h"
 #include "pool/lane.h"
+#include "pool/mover.h"
 #include "pool/operation.h"
 #include "pool/recorder.h"
 #include "pool/store.h"
@@ -20,6 +21,7 @@ namespace kvpool::pool {
 struct ChannelParts {
   Store* store = nullptr;
   Recorder* recorder = nullptr;
+  Mover* mover = nullptr;  // null: the pool spills nothing
   const Clock* clock = nullptr;
   std::int64_t deadline_ns = 0;                         // of requests that name none
   std::span<const std::vector<Lane*>> lanes_of_device;  // who serves which device

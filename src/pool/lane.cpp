@@ -176,4 +176,16 @@ void Lane::CountSpin(bool moved) {
   looked_ns_ = now_ns;
 }
 
+void GiveToLanes(Operation& operation, std::span<const std::vector<Lane*>> lanes_of_device) {
+  // The last unit may be done before this loop ends: the count of lanes keeps the batches alive.
+  operation.AddLane();
+  for (DeviceBatch& batch : operation.batches()) {
+    for (Lane* lane : lanes_of_device[batch.device]) {
+      operation.AddLane();
+      lane->Give(batch);
+    }
+  }
+  operation.LetGo();
+}
+
 }  // namespace kvpool::pool

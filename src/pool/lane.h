@@ -81,4 +81,7 @@ class Lane {
   std::thread thread_;
 };
 
+// Hands the operation's batches to the lanes that serve their devices. It has units.
+void GiveToLanes(Operation& operation, std::span<const std::vector<Lane*>> lanes_of_device);
+
 }  // namespace kvpool::pool

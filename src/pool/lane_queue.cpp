@@ -12,6 +12,8 @@ namespace kvpool::pool {
 namespace {
 
 constexpr std::size_t kAtOnce = 2;  // I/Os that one Step issues, and ends
+constexpr std::uint32_t kBackgroundDepth = 4;
+constexpr std::uint32_t kUrgentShare = 4;  // of requests' I/Os before an urgent one behind them
 
 // A unit is usable when the whole I/O that carries it is done, so an I/O must not take long beside
 // a layer's time: a slow drive gets smaller ones.
@@ -45,7 +47,11 @@ LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
 LaneQueue::~LaneQueue() { KVPOOL_CHECK(Idle()); }
 
 void LaneQueue::Add(DeviceBatch& batch) {
-  (batch.operation->kind == OperationKind::kGet ? gets_ : puts_).push_back(&batch);
+  const Operation& operation = *batch.operation;
+  auto& batches = operation.background                    ? background_
+                  : operation.kind == OperationKind::kGet ? gets_
+                                                          : puts_;
+  batches.push_back(&batch);
   next_deadline_ns_ = std::min(next_deadline_ns_, batch.operation->deadline_ns);
 }
 
@@ -77,8 +83,7 @@ bool LaneQueue::Issue() {
   std::array<device::Io*, kAtOnce> ios;
   std::size_t count = 0;
   while (count < kAtOnce && !free_.empty()) {
-    Issued issued = IssueFrom(gets_);
-    if (issued.what == Issued::kNothing) issued = IssueFrom(puts_);
+    const Issued issued = IssueNext();
     if (issued.what != Issued::kTransfer) break;
     ios[count++] = &issued.transfer->io;
   }
@@ -87,15 +92,41 @@ bool LaneQueue::Issue() {
   return true;
 }
 
+LaneQueue::Issued LaneQueue::IssueNext() {
+  LetGoOfExhausted(background_);
+  const bool urgent = !background_.empty() && ahead_ >= kUrgentShare &&
+                      background_.front()->operation->urgent.load(std::memory_order_relaxed);
+  if (!urgent) {
+    Issued issued = IssueFrom(gets_);
+    if (issued.what == Issued::kNothing) issued = IssueFrom(puts_);
+    if (issued.what == Issued::kTransfer) ++ahead_;
+    if (issued.what != Issued::kNothing) return issued;
+    // The device is not idle as long as it works on a request.
+    if (in_flight_ != background_in_flight_) return issued;
+  }
+  // A request that comes now must not wait for long.
+  if (background_in_flight_ >= kBackgroundDepth) return {Issued::kNothing, nullptr};
+  const Issued issued = IssueFrom(background_);
+  if (issued.what == Issued::kTransfer) {
+    ++background_in_flight_;
+    ahead_ = 0;
+  }
+  return issued;
+}
+
+void LaneQueue::LetGoOfExhausted(std::deque<DeviceBatch*>& batches) {
+  while (!batches.empty() && batches.front()->Exhausted()) {
+    Operation& operation = *batches.front()->operation;
+    batches.pop_front();
+    operation.LetGo();
+  }
+}
+
 LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches) {
-  while (!batches.empty()) {
+  for (;;) {
+    LetGoOfExhausted(batches);
+    if (batches.empty()) return {Issued::kNothing, nullptr};
     DeviceBatch& batch = *batches.front();
-    Operation& operation = *batch.operation;
-    if (batch.Exhausted()) {
-      batches.pop_front();
-      operation.LetGo();
-      continue;
-    }
     Transfer& transfer = *free_.back();
     if (!TakeRun(batch, transfer)) {
       if (batch.Exhausted()) continue;
@@ -104,10 +135,9 @@ LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches) {
     free_.pop_back();
     PrepareIo(transfer);
     ++in_flight_;
-    next_deadline_ns_ = std::min(next_deadline_ns_, operation.deadline_ns);
+    next_deadline_ns_ = std::min(next_deadline_ns_, batch.operation->deadline_ns);
     return {Issued::kTransfer, &transfer};
   }
-  return {Issued::kNothing, nullptr};
 }
 
 std::uint32_t LaneQueue::Padded(std::uint32_t bytes) const {
@@ -191,7 +221,8 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
   std::uint64_t at = 0;
   for (std::uint32_t i = 0; put && i < transfer.count; ++i) {
     UnitWork& work = operation.UnitAt(*transfer.batch, transfer.first + i);
-    if (verify_) work.checksum = ChecksumOf(operation, work);
+    // What is moved was verified, and keeps its checksum.
+    if (verify_ && !operation.background) work.checksum = ChecksumOf(operation, work);
     if (transfer.staging == nullptr) continue;
     scratch_.clear();
     Pieces(operation, work, scratch_);
@@ -277,6 +308,7 @@ void LaneQueue::Complete(Transfer& transfer) {
       transfer.staging = nullptr;
       free_.push_back(&transfer);
       --in_flight_;
+      if (operation.background) --background_in_flight_;
       operation.UnitDone(work, last);
       return;
     }
@@ -298,7 +330,7 @@ void LaneQueue::ExpireRest(DeviceBatch& batch) {
 // Ends what is past its deadline: what waits at once, what flies as soon as the device lets go.
 void LaneQueue::Expire(std::int64_t now_ns) {
   next_deadline_ns_ = device::Queue::kNever;
-  for (auto* batches : {&gets_, &puts_}) {
+  for (auto* batches : {&gets_, &puts_, &background_}) {
     for (DeviceBatch* batch : *batches) {
       if (batch->Exhausted()) continue;
       const std::int64_t deadline = batch->operation->deadline_ns;

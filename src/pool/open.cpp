@@ -149,6 +149,10 @@ Result<void> PoolImpl::OpenStore() {
   options.unit_bytes = static_cast<std::uint32_t>(config_.unit_bytes);
   options.placement = config_.placement;
   options.record_changes = catalog != nullptr;
+  spills_ = options.spill =
+      options.record_changes && std::any_of(slots_.begin(), slots_.end(),
+                                            [](const auto& slot) { return slot->volatile_bytes; });
+  options.clock = &clock_;
   for (const LinkConfig& link : config_.links) {
     layout::LinkRate rate{.bytes_per_s = link.bytes_per_s};
     for (std::size_t i = 0; i < slots_.size(); ++i) {

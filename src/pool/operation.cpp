@@ -10,7 +10,8 @@ void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t 
   kind = new_kind;
   request = &new_request;
   segments.clear();
-  lease = durable = false;
+  lease = durable = background = false;
+  urgent.store(false, std::memory_order_relaxed);
   results_ = &RequestAccess::Results(new_request);
   results_->assign(new_request.keys.size(), Status::kOk);
   layers_ready_ = nullptr;

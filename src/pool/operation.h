@@ -76,6 +76,8 @@ class Operation {
   OperationKind kind = OperationKind::kGet;
   bool lease = false;
   bool durable = false;
+  bool background = false;          // a mover's: goes last
+  std::atomic<bool> urgent{false};  // ... but not for ever
   Request* request = nullptr;
   std::vector<Segment> segments;  // copied: a lane may look at them while the caller polls the end
   std::int64_t deadline_ns = 0;

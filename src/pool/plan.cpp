@@ -143,6 +143,7 @@ void Store::PlaceGroup(const PutRequest& put, Operation& operation,
     operation.keys[key].shape = {};
   }
   if (fitting == 0) return;
+  if (!put.durable) MakeRoomInMemory(put.space.id, shape, fitting * shape.units);
   keys = keys.first(fitting);
   for (const std::uint32_t key : keys) {
     const EntryId duplicate = index_.Find(put.space.id, put.keys[key]);
@@ -197,20 +198,25 @@ std::uint64_t Store::AttainableUnits(const layout::BlockShape& shape, bool durab
 std::uint64_t Store::FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const {
   std::uint64_t free = 0;
   for (const auto& slot : devices_) {
-    if (durable && slot->volatile_bytes) continue;
-    free += slot->space->FreeSlots(space, slot_bytes);
+    free += UsableUnits(*slot, space, slot_bytes, durable);
   }
   return free;
+}
+
+std::uint64_t Store::UsableUnits(const DeviceSlot& slot, std::uint32_t space,
+                                 std::uint32_t slot_bytes, bool durable) const {
+  const std::uint64_t free = slot.space->FreeSlots(space, slot_bytes);
+  if (!slot.volatile_bytes) return free;
+  return durable ? 0 : std::min(free, DirtyUnitsAllowed(slot_bytes));
 }
 
 void Store::Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) {
   rates_.clear();
   for (const auto& slot : devices_) {
-    const bool usable = !(durable && slot->volatile_bytes);
     rates_.push_back({.read_bytes_per_s = options_.placement == Placement::kEqual
                                               ? 1.0
                                               : slot->config.read_bytes_per_s,
-                      .free_units = usable ? slot->space->FreeSlots(space, slot_bytes) : 0,
+                      .free_units = UsableUnits(*slot, space, slot_bytes, durable),
                       .scarce = slot->volatile_bytes});
   }
 }
@@ -241,6 +247,7 @@ void Store::GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
       const layout::DeviceIndex device = dealt[i * shape.units + unit];
       const std::uint64_t offset = offsets_[device][slots_given_[device]++];
       index_.View(key.entry).units[unit] = {device, offset, 0};
+      if (devices_[device]->volatile_bytes) dirty_bytes_ += shape.slot_bytes;
       operation.units[device].push_back({.offset = offset,
                                          .checksum = 0,
                                          .bytes = shape.BytesOf(unit),
@@ -281,7 +288,11 @@ void Store::FinishPut(Operation& operation) {
       index_.Publish(key.entry);
       counts_.blocks += 1;
       counts_.block_bytes += key.shape.block_bytes;
-      RecordAdded(key.entry);
+      if (Recordable(index_.View(key.entry))) {
+        RecordAdded(key.entry);
+      } else {
+        AddDirty(key.entry);
+      }
     } else {
       Remove(key.entry);
     }

@@ -47,6 +47,7 @@ class CallersMemory final : public Memory {
 }  // namespace
 
 PoolImpl::~PoolImpl() {
+  mover_.reset();  // spills what is left
   lanes_.clear();
   recorder_.reset();  // after the last write: records what is left
 }
@@ -68,6 +69,7 @@ Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& opt
   ChannelParts parts{
       .store = store_.get(),
       .recorder = recorder_.get(),
+      .mover = mover_.get(),
       .clock = &clock_,
       .deadline_ns = std::chrono::nanoseconds(config_.deadline).count(),
       .lanes_of_device = lanes_of_device_,
@@ -123,6 +125,7 @@ PoolInfo PoolImpl::info() const {
   info.blocks = counts.blocks;
   info.block_bytes = counts.block_bytes;
   info.evictions = counts.evictions;
+  info.dirty_bytes = counts.dirty_bytes;
   info.blocks_lost_at_open = lost_at_open_;
   const std::vector<std::uint64_t> used = store_->UsedBytes();
   const std::vector<double> shares = store_->WantedShares();
@@ -165,6 +168,15 @@ Result<void> PoolImpl::StartLanes() {
     lanes_.push_back(std::move(*lane));
   }
   for (const auto& lane : lanes_) lane->StartThread();
+  if (!spills_) return {};
+  mover_ = std::make_unique<Mover>(
+      MoverParts{.store = store_.get(),
+                 .recorder = recorder_.get(),
+                 .slots = slots_,
+                 .lanes_of_device = lanes_of_device_,
+                 .clock = &clock_,
+                 .deadline_ns = std::chrono::nanoseconds(config_.deadline).count()});
+  mover_->StartThread();
   return {};
 }
 

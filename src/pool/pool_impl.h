@@ -9,6 +9,7 @@
 #include "kvpool/pool.h"
 #include "pool/device_slot.h"
 #include "pool/lane.h"
+#include "pool/mover.h"
 #include "pool/recorder.h"
 #include "pool/store.h"
 
@@ -47,6 +48,7 @@ class PoolImpl final : public Pool {
   Mutex spaces_mutex_;  // one OpenSpace at a time: an id is chosen, then taken
   std::uint64_t pool_id_ = 0;
   std::uint64_t lost_at_open_ = 0;
+  bool spills_ = false;  // there is memory, and a catalog of drives
   // Shared with the memory that was handed out.
   const std::shared_ptr<mem::RegisteredMemory> registered_ =
       std::make_shared<mem::RegisteredMemory>();
@@ -55,6 +57,7 @@ class PoolImpl final : public Pool {
   std::unique_ptr<Recorder> recorder_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<std::vector<Lane*>> lanes_of_device_;
+  std::unique_ptr<Mover> mover_;  // null: nothing to spill, or nowhere to spill it to
 };
 
 struct LaneNeed {

@@ -88,16 +88,24 @@ void Store::Drop(const DropRequest& drop, Operation& operation) {
   }
 }
 
-void Store::CheckFlush(const FlushRequest& flush, Operation& operation) const {
+bool Store::CheckFlush(const FlushRequest& flush, Operation& operation) {
   MutexLock lock(mutex_);
+  bool durable = true;
   for (std::size_t i = 0; i < flush.keys.size(); ++i) {
     const EntryId entry = index_.Find(flush.space.id, flush.keys[i]);
     if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
       operation.SetKeyStatus(i, Status::kNotFound);
-    } else if (!options_.record_changes || !Recordable(index_.View(entry))) {
+    } else if (!options_.record_changes) {
       operation.SetKeyStatus(i, Status::kUnsupported);
+    } else if (!Recordable(index_.View(entry))) {
+      const auto view = index_.View(entry);
+      index_.Pin(entry);
+      operation.keys[i].entry = entry;
+      dirty_.push_front({entry, view.generation, options_.clock->NowNs()});
+      durable = false;
     }
   }
+  return durable;
 }
 
 void Store::FillViews(const Operation& operation, GetRequest& get) const {
@@ -145,8 +153,12 @@ void Store::Unpin(const Operation& operation) {
 void Store::Settle(EntryId entry, bool may_erase) {
   if (!may_erase) return;
   const auto view = index_.View(entry);
-  for (const layout::UnitRecord& unit : view.units) {
-    devices_[unit.device()]->space->Free(unit.offset());
+  for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
+    if (IsVolatile(view.units[unit]) && DurablePlace(view, unit).IsNowhere()) {
+      dirty_bytes_ -= view.shape.slot_bytes;
+    }
+    FreeSlot(view.units[unit]);
+    if (!view.copies.empty()) FreeSlot(view.copies[unit]);
   }
   index_.Erase(entry);
 }
@@ -174,8 +186,8 @@ bool Store::EvictOne() {
 }
 
 bool Store::Recordable(const index::EntryView& view) const {
-  for (const layout::UnitRecord& unit : view.units) {
-    if (devices_[unit.device()]->volatile_bytes) return false;
+  for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
+    if (DurablePlace(view, unit).IsNowhere()) return false;
   }
   return true;
 }
@@ -190,7 +202,10 @@ void Store::RecordAdded(EntryId entry) {
                 .generation = view.generation,
                 .ordinal = view.ordinal,
                 .parent = {},
-                .units = {view.units.begin(), view.units.end()}};
+                .units = {}};
+  for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
+    change.row.units.push_back(DurablePlace(view, unit));
+  }
   if (view.parent != kNoEntry) change.row.parent = std::string(index_.View(view.parent).key);
   changes_.push_back(std::move(change));
 }
@@ -281,7 +296,9 @@ void Store::TakeChanges(std::vector<catalog::Change>& changes) {
 
 Store::Counts Store::counts() const {
   MutexLock lock(mutex_);
-  return counts_;
+  Counts counts = counts_;
+  counts.dirty_bytes = dirty_bytes_;
+  return counts;
 }
 
 std::vector<std::uint64_t> Store::UsedBytes() const {

@@ -2,18 +2,21 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "catalog/catalog.h"
 #include "index/index.h"
 #include "kvpool/pool.h"
 #include "layout/placer.h"
 #include "pool/device_slot.h"
+#include "pool/move.h"
 #include "pool/operation.h"
 
 namespace kvpool::pool {
@@ -22,6 +25,8 @@ struct StoreOptions {
   std::uint32_t unit_bytes = 0;
   Placement placement = Placement::kBandwidth;
   bool record_changes = false;  // there is a catalog to keep
+  bool spill = false;           // what lies in memory is copied to drives
+  const Clock* clock = &Clock::Monotonic();
   std::vector<layout::LinkRate> links;
 };
 
@@ -58,8 +63,17 @@ class Store {
   void FinishPut(Operation& operation);
 
   void Drop(const DropRequest& drop, Operation& operation);
-  // kOk for keys that are durable once the recorder has caught up.
-  void CheckFlush(const FlushRequest& flush, Operation& operation) const;
+  // True: its keys are durable once the recorder has caught up, or have their status. False: some
+  // have units in memory that are spilled first; SettleFlush then says when. Pins those.
+  bool CheckFlush(const FlushRequest& flush, Operation& operation);
+  // As CheckFlush: true when nothing is left to wait for.
+  bool SettleFlush(Operation& operation);
+
+  // Adds up to `bytes` of units that lie in memory only, the longest waiting first, each with a
+  // slot on a drive. Pins their blocks until FinishMove. May evict to make room. False: drives have
+  // no room for all that waits.
+  bool PlanSpill(std::uint64_t bytes, Move& move);
+  void FinishMove(Move& move);
   // The leased views of a finished get, in block order.
   void FillViews(const Operation& operation, GetRequest& get) const;
   void Unpin(const Operation& operation);
@@ -77,6 +91,7 @@ class Store {
     std::uint64_t blocks = 0;
     std::uint64_t block_bytes = 0;
     std::uint64_t evictions = 0;
+    std::uint64_t dirty_bytes = 0;
   };
   Counts counts() const;
   std::vector<std::uint64_t> UsedBytes() const;  // by device
@@ -103,11 +118,31 @@ class Store {
   void Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) KVPOOL_REQUIRES(mutex_);
   std::uint64_t FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const
       KVPOOL_REQUIRES(mutex_);
+  std::uint64_t UsableUnits(const DeviceSlot& slot, std::uint32_t space, std::uint32_t slot_bytes,
+                            bool durable) const KVPOOL_REQUIRES(mutex_);
   index::EntryId ParentOf(const PutRequest& put, std::uint32_t key) const KVPOOL_REQUIRES(mutex_);
   bool EvictOne() KVPOOL_REQUIRES(mutex_);
   void Remove(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   void Settle(index::EntryId entry, bool may_erase) KVPOOL_REQUIRES(mutex_);
   void RecordAdded(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  bool IsVolatile(const layout::UnitRecord& unit) const {
+    return devices_[unit.device()]->volatile_bytes;
+  }
+  // The place of a unit that survives the process, or nowhere.
+  layout::UnitRecord DurablePlace(const index::EntryView& view, std::uint32_t unit) const;
+  void FreeSlot(const layout::UnitRecord& unit) KVPOOL_REQUIRES(mutex_);
+  void AddDirty(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  bool PlanSpillOf(index::EntryId entry, Move& move) KVPOOL_REQUIRES(mutex_);
+  bool FindRoomOnDrives(Move& move, std::size_t first, std::uint32_t space,
+                        std::uint32_t slot_bytes) KVPOOL_REQUIRES(mutex_);
+  bool MayEvictToSpill() const KVPOOL_REQUIRES(mutex_);
+  void FinishMoved(const MovedUnit& unit) KVPOOL_REQUIRES(mutex_);
+  void BecomeDurable(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  bool DemoteOne() KVPOOL_REQUIRES(mutex_);
+  bool Demote(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  void MakeRoomInMemory(std::uint32_t space, const layout::BlockShape& shape, std::uint64_t units)
+      KVPOOL_REQUIRES(mutex_);
+  std::uint64_t DirtyUnitsAllowed(std::uint32_t slot_bytes) const KVPOOL_REQUIRES(mutex_);
   bool Recordable(const index::EntryView& view) const KVPOOL_REQUIRES(mutex_);
   index::EntryId RestoreOne(const catalog::BlockRow& row) KVPOOL_REQUIRES(mutex_);
   bool ReserveSlots(const catalog::BlockRow& row, const layout::BlockShape& shape)
@@ -122,6 +157,15 @@ class Store {
   layout::Placer placer_ KVPOOL_GUARDED_BY(mutex_);
   std::uint64_t next_generation_ KVPOOL_GUARDED_BY(mutex_) = 1;
   std::vector<catalog::Change> changes_ KVPOOL_GUARDED_BY(mutex_);
+  // Blocks by the time they came to be so; entries that have gone, or changed, are passed over.
+  struct Waiting {
+    index::EntryId entry;
+    std::uint64_t generation;
+    std::int64_t since_ns;
+  };
+  std::deque<Waiting> dirty_ KVPOOL_GUARDED_BY(mutex_);      // with units in memory only
+  std::deque<Waiting> clean_ KVPOOL_GUARDED_BY(mutex_);      // with units in memory and on a drive
+  std::uint64_t dirty_bytes_ KVPOOL_GUARDED_BY(mutex_) = 0;  // slots in memory without a copy
   Counts counts_ KVPOOL_GUARDED_BY(mutex_);
   // Scratch of planning; kept so that requests do not allocate.
   std::vector<std::span<layout::UnitRecord>> records_ KVPOOL_GUARDED_BY(mutex_);

@@ -1,0 +1,241 @@
+#include "pool/mover.h"
+
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/check.h"
+#include "base/limits.h"
+
+namespace kvpool::pool {
+namespace {
+
+constexpr std::size_t kTrips = 2;  // one is read while the other is written
+constexpr std::uint64_t kTripBytes = 16 * kMiB;
+constexpr std::int64_t kUrgentNs = 2'000'000'000;
+constexpr std::int64_t kRestNs = 500'000'000;
+constexpr std::chrono::milliseconds kLook{100};
+
+}  // namespace
+
+Mover::Mover(const MoverParts& parts) : parts_(parts) {
+  for (std::size_t i = 0; i < kTrips; ++i) trips_.push_back(std::make_unique<Trip>());
+}
+
+Mover::~Mover() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  Wake();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Mover::Add(Operation& flush, FlushSink& sink) {
+  {
+    std::lock_guard lock(mutex_);
+    added_.push_back({&flush, &sink});
+  }
+  Wake();
+}
+
+void Mover::Wake() {
+  {
+    std::lock_guard lock(mutex_);
+    awake_ = true;
+  }
+  wake_.notify_one();
+}
+
+void Mover::UnitsDone(Operation& operation) {
+  // Inside the lock: the mover may be gone once it has the operation.
+  std::lock_guard lock(mutex_);
+  arrived_.push_back(&operation);
+  awake_ = true;
+  wake_.notify_one();
+}
+
+bool Mover::Idle() const {
+  return std::all_of(trips_.begin(), trips_.end(), [](const auto& trip) {
+    return trip->stage == Stage::kResting && trip->Free();
+  });
+}
+
+bool Mover::Step() {
+  bool moved = TakeArrivals();
+  if (parts_.clock->NowNs() >= rest_until_ns_ || !flushes_.empty()) {
+    for (const auto& trip : trips_) {
+      if (trip->stage == Stage::kResting && trip->Free()) moved |= Begin(*trip);
+    }
+  }
+  HurryUp();
+  return ServeFlushes() || moved;
+}
+
+bool Mover::TakeArrivals() {
+  {
+    std::lock_guard lock(mutex_);
+    std::swap(taken_, arrived_);
+    flushes_.insert(flushes_.end(), added_.begin(), added_.end());
+    added_.clear();
+  }
+  const bool any = !taken_.empty();
+  for (const Operation* operation : taken_) {
+    for (const auto& trip : trips_) {
+      if (&trip->reading == operation) Write(*trip);
+      if (&trip->writing == operation) TakeStatus(*trip);
+    }
+  }
+  taken_.clear();
+  return any;
+}
+
+// False when there is nothing to move, or nowhere to move it to.
+bool Mover::Begin(Trip& trip) {
+  trip.move.Clear();
+  if (!parts_.store->PlanSpill(kTripBytes, trip.move)) {
+    Rest();
+  }
+  if (trip.move.empty()) return false;
+  trip.stage = Stage::kReading;
+  if (!MakeBuffer(trip)) {
+    for (MovedUnit& unit : trip.move.units) unit.status = Status::kNoSpace;
+    End(trip);
+    return false;
+  }
+  Prepare(trip.reading, OperationKind::kGet, trip.get, trip);
+  trip.reading.lease = true;  // what is mapped is written from where it lies
+  for (std::size_t i = 0; i < trip.move.units.size(); ++i) {
+    const MovedUnit& unit = trip.move.units[i];
+    std::byte* room = trip.buffer ? trip.buffer->bytes().data() + trip.begin[i] : nullptr;
+    trip.reading.segments.push_back({room, unit.bytes});
+    trip.reading.units[unit.from.device()].push_back({.offset = unit.from.offset(),
+                                                      .checksum = unit.from.checksum(),
+                                                      .bytes = unit.bytes,
+                                                      .key = static_cast<std::uint32_t>(i),
+                                                      .unit = unit.unit});
+  }
+  Send(trip.reading);
+  return true;
+}
+
+void Mover::Rest() { rest_until_ns_ = parts_.clock->NowNs() + kRestNs; }
+
+// A unit is a key of its own, whose segments hold this unit alone: the shape has no unit_bytes.
+void Mover::Prepare(Operation& operation, OperationKind kind, Request& request, Trip& trip) {
+  trip.names.assign(trip.move.units.size(), Key{});
+  request.keys = trip.names;
+  operation.Reset(kind, request, parts_.slots.size());
+  operation.background = true;
+  operation.sink = this;
+  operation.deadline_ns = parts_.clock->NowNs() + parts_.deadline_ns;
+  for (std::size_t i = 0; i < trip.move.units.size(); ++i) {
+    const MovedUnit& unit = trip.move.units[i];
+    operation.keys[i] = {unit.entry, unit.seed, {.block_bytes = unit.bytes, .units = 1}};
+  }
+}
+
+void Mover::Send(Operation& operation) {
+  operation.Start(0);
+  GiveToLanes(operation, parts_.lanes_of_device);
+}
+
+// Room for what has to be copied, aligned for any drive. What is mapped needs none.
+bool Mover::MakeBuffer(Trip& trip) {
+  trip.begin.clear();
+  std::uint64_t needed = 0;
+  for (const MovedUnit& unit : trip.move.units) {
+    trip.begin.push_back(needed);
+    if (parts_.slots[unit.from.device()]->mapped) continue;
+    needed += (unit.bytes + kIoAlignment - 1) / kIoAlignment * kIoAlignment;
+  }
+  if (needed == 0 || (trip.buffer && trip.buffer->bytes().size() >= needed)) return true;
+  auto region = mem::Region::Make(
+      {.bytes = std::max(needed, kTripBytes), .numa_node = -1, .shareable = false});
+  if (region) trip.buffer = std::move(*region);
+  return region.has_value();
+}
+
+void Mover::Write(Trip& trip) {
+  trip.stage = Stage::kWriting;
+  Prepare(trip.writing, OperationKind::kPut, trip.put, trip);
+  for (std::size_t i = 0; i < trip.move.units.size(); ++i) {
+    const MovedUnit& unit = trip.move.units[i];
+    std::byte* mapped = parts_.slots[unit.from.device()]->device->Map(unit.from.offset());
+    trip.writing.segments.push_back(mapped != nullptr ? Segment{mapped, unit.bytes}
+                                                      : trip.reading.segments[i]);
+    const Status read = trip.reading.KeyStatus(i);
+    if (read != Status::kOk) {
+      trip.writing.SetKeyStatus(i, read);
+      continue;
+    }
+    trip.writing.units[unit.to.device()].push_back({.offset = unit.to.offset(),
+                                                    .checksum = unit.from.checksum(),
+                                                    .bytes = unit.bytes,
+                                                    .key = static_cast<std::uint32_t>(i),
+                                                    .unit = unit.unit});
+  }
+  trip.writing.Start(0);
+  if (!trip.writing.HasUnits()) return TakeStatus(trip);
+  GiveToLanes(trip.writing, parts_.lanes_of_device);
+}
+
+void Mover::TakeStatus(Trip& trip) {
+  for (std::size_t i = 0; i < trip.move.units.size(); ++i) {
+    trip.move.units[i].status = trip.writing.KeyStatus(i);
+    if (trip.writing.KeyStatus(i) != Status::kOk) Rest();  // not again and again
+  }
+  End(trip);
+}
+
+void Mover::End(Trip& trip) {
+  trip.stage = Stage::kResting;
+  parts_.store->FinishMove(trip.move);
+}
+
+// What has waited for long may take its turn between the requests.
+void Mover::HurryUp() {
+  const std::int64_t now_ns = parts_.clock->NowNs();
+  for (const auto& trip : trips_) {
+    if (trip->stage == Stage::kResting) continue;
+    const bool urgent = now_ns - trip->move.oldest_ns >= kUrgentNs || !flushes_.empty();
+    Operation& operation = trip->stage == Stage::kReading ? trip->reading : trip->writing;
+    if (urgent) operation.urgent.store(true, std::memory_order_relaxed);
+  }
+}
+
+bool Mover::ServeFlushes() {
+  const auto served = std::partition(flushes_.begin(), flushes_.end(), [&](const Waiter& waiter) {
+    return !parts_.store->SettleFlush(*waiter.operation);
+  });
+  const bool any = served != flushes_.end();
+  for (auto waiter = served; waiter != flushes_.end(); ++waiter) {
+    parts_.recorder->Add(*waiter->operation, *waiter->sink);
+  }
+  flushes_.erase(served, flushes_.end());
+  return any;
+}
+
+void Mover::StartThread() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Mover::Run() {
+  prctl(PR_SET_NAME, "kvpool-mover");
+  const auto waiting = [this] { return awake_ || stop_; };
+  for (;;) {
+    const bool moved = Step();
+    std::unique_lock lock(mutex_);
+    if (stop_ && Idle() && !moved && arrived_.empty()) return;
+    if (moved) continue;
+    if (stop_) {
+      wake_.wait_for(lock, kLook, [this] { return !arrived_.empty(); });
+    } else {
+      wake_.wait_for(lock, kLook, waiting);
+    }
+    awake_ = false;
+  }
+}
+
+}  // namespace kvpool::pool

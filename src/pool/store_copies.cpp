@@ -1,0 +1,240 @@
+// The half of Store that keeps second places: what is spilled from memory to drives, and what
+// memory may therefore give up.
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/check.h"
+#include "base/checksum.h"
+#include "pool/store.h"
+
+namespace kvpool::pool {
+
+using index::EntryId;
+using index::EntryState;
+using index::kNoEntry;
+using layout::UnitRecord;
+
+namespace {
+
+// Memory takes no more than the drives write in this time, so that what was put a few seconds ago
+// survives a crash also while the writers go on.
+constexpr double kSpillSeconds = 4;
+constexpr std::size_t kDemotionTries = 64;  // a put's wait under the lock has a bound
+
+}  // namespace
+
+UnitRecord Store::DurablePlace(const index::EntryView& view, std::uint32_t unit) const {
+  if (!IsVolatile(view.units[unit])) return view.units[unit];
+  return view.copies.empty() ? UnitRecord::Nowhere() : view.copies[unit];
+}
+
+void Store::FreeSlot(const UnitRecord& unit) {
+  if (!unit.IsNowhere()) devices_[unit.device()]->space->Free(unit.offset());
+}
+
+void Store::AddDirty(EntryId entry) {
+  if (!options_.spill) return;
+  dirty_.push_back({entry, index_.View(entry).generation, options_.clock->NowNs()});
+}
+
+bool Store::PlanSpill(std::uint64_t bytes, Move& move) {
+  MutexLock lock(mutex_);
+  std::uint64_t left = bytes;
+  while (!dirty_.empty() && left > 0) {
+    const Waiting waiting = dirty_.front();
+    const bool there = index_.IsLive(waiting.entry, waiting.generation) &&
+                       index_.View(waiting.entry).state == EntryState::kVisible;
+    if (there) {
+      const std::size_t before = move.units.size();
+      if (!PlanSpillOf(waiting.entry, move)) return false;
+      if (before == 0 && !move.empty()) move.oldest_ns = waiting.since_ns;
+      for (const MovedUnit& unit : std::span(move.units).subspan(before)) {
+        left -= std::min<std::uint64_t>(left, unit.bytes);
+      }
+    }
+    dirty_.pop_front();
+  }
+  return true;
+}
+
+// All of a block's units at once: there are at most kMaxUnitsPerBlock.
+bool Store::PlanSpillOf(EntryId entry, Move& move) {
+  auto view = index_.View(entry);
+  if (view.copies.empty()) {
+    index_.AddCopies(entry);
+    view = index_.View(entry);
+  }
+  const std::size_t first = move.units.size();
+  const std::uint64_t seed = ChecksumSeed(spaces_[view.space].digest, view.key, view.generation);
+  for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
+    if (!DurablePlace(view, unit).IsNowhere()) continue;
+    move.units.push_back({.entry = entry,
+                          .unit = unit,
+                          .bytes = view.shape.BytesOf(unit),
+                          .seed = seed,
+                          .from = view.units[unit],
+                          .to = UnitRecord::Nowhere()});
+  }
+  if (move.units.size() == first) return true;
+  index_.Pin(entry);  // before anything is evicted
+  if (!FindRoomOnDrives(move, first, view.space, view.shape.slot_bytes)) {
+    move.units.resize(first);
+    Settle(entry, index_.Unpin(entry));
+    return false;
+  }
+  move.entries.push_back(entry);
+  return true;
+}
+
+// Deals the units from `first` on over the drives in proportion to their speed.
+bool Store::FindRoomOnDrives(Move& move, std::size_t first, std::uint32_t space,
+                             std::uint32_t slot_bytes) {
+  const std::uint64_t needed = move.units.size() - first;
+  while (FreeUnits(space, slot_bytes, true) < needed) {
+    if (!MayEvictToSpill() || !EvictOne()) return false;
+  }
+  Rates(space, slot_bytes, true);
+  const auto shares = layout::WholeShares(needed, rates_, options_.links);
+  std::vector<std::uint64_t> slots;
+  std::size_t next = first;
+  for (std::size_t device = 0; device < devices_.size(); ++device) {
+    if (shares[device] == 0) continue;
+    slots.clear();
+    KVPOOL_CHECK(devices_[device]->space->Allocate(space, slot_bytes, shares[device], slots));
+    for (const std::uint64_t offset : slots) {
+      MovedUnit& unit = move.units[next++];
+      unit.to = {static_cast<layout::DeviceIndex>(device), offset, unit.from.checksum()};
+    }
+  }
+  KVPOOL_CHECK(next == move.units.size());
+  return true;
+}
+
+// Where drives are smaller than memory, copies of all of it would leave no room for anything else.
+bool Store::MayEvictToSpill() const {
+  std::uint64_t memory = 0;
+  std::uint64_t drives = 0;
+  for (const auto& slot : devices_) {
+    (slot->volatile_bytes ? memory : drives) += slot->space->capacity_bytes();
+  }
+  return drives >= memory;
+}
+
+void Store::FinishMove(Move& move) {
+  MutexLock lock(mutex_);
+  for (const MovedUnit& unit : move.units) FinishMoved(unit);
+  for (const EntryId entry : move.entries) {
+    const auto view = index_.View(entry);
+    if (view.state == EntryState::kVisible) {
+      if (Recordable(view)) {
+        BecomeDurable(entry);
+      } else {
+        AddDirty(entry);
+      }
+    }
+    Settle(entry, index_.Unpin(entry));
+  }
+}
+
+void Store::FinishMoved(const MovedUnit& unit) {
+  const auto view = index_.View(unit.entry);
+  const bool damaged = unit.status == Status::kCorrupt;
+  const bool wanted = view.state == EntryState::kVisible && unit.status == Status::kOk &&
+                      DurablePlace(view, unit.unit).IsNowhere();
+  if (!wanted) {
+    FreeSlot(unit.to);
+    if (damaged && view.state == EntryState::kVisible) Remove(unit.entry);
+    return;
+  }
+  view.copies[unit.unit] = unit.to;
+  dirty_bytes_ -= view.shape.slot_bytes;
+}
+
+void Store::BecomeDurable(EntryId entry) {
+  RecordAdded(entry);
+  clean_.push_back({entry, index_.View(entry).generation, 0});
+}
+
+// Gives up the memory of a block that drives hold as well: the longest there, unless it was used
+// since it was last looked at (CLOCK).
+bool Store::DemoteOne() {
+  for (std::size_t tries = std::min(clean_.size(), kDemotionTries); tries > 0; --tries) {
+    const Waiting one = clean_.front();
+    clean_.pop_front();
+    if (!index_.IsLive(one.entry, one.generation)) continue;
+    if (index_.pins(one.entry) > 0 || index_.TakeReferenced(one.entry)) {
+      clean_.push_back(one);
+      continue;
+    }
+    if (Demote(one.entry)) return true;
+  }
+  return false;
+}
+
+bool Store::Demote(EntryId entry) {
+  const auto view = index_.View(entry);
+  bool any = false;
+  for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
+    if (!IsVolatile(view.units[unit])) continue;
+    const UnitRecord copy = std::exchange(view.copies[unit], UnitRecord::Nowhere());
+    FreeSlot(view.units[unit]);
+    view.units[unit] = copy;
+    any = true;
+  }
+  return any;
+}
+
+// New blocks get their share of memory as long as old ones can do without theirs.
+void Store::MakeRoomInMemory(std::uint32_t space, const layout::BlockShape& shape,
+                             std::uint64_t units) {
+  if (clean_.empty()) return;
+  Rates(space, shape.slot_bytes, false);
+  std::vector<layout::DeviceRate> ideal = rates_;
+  for (std::size_t i = 0; i < ideal.size(); ++i) {
+    if (devices_[i]->volatile_bytes) ideal[i].free_units = units;
+  }
+  const auto shares = layout::OptimalShares(static_cast<double>(units), ideal, options_.links);
+  for (std::size_t i = 0; i < ideal.size(); ++i) {
+    if (!devices_[i]->volatile_bytes) continue;
+    const auto wanted = static_cast<std::uint64_t>(std::ceil(shares[i]));
+    for (std::uint64_t tries = wanted; tries > 0; --tries) {
+      if (devices_[i]->space->FreeSlots(space, shape.slot_bytes) >= wanted || !DemoteOne()) break;
+    }
+  }
+}
+
+std::uint64_t Store::DirtyUnitsAllowed(std::uint32_t slot_bytes) const {
+  if (!options_.spill || !MayEvictToSpill()) return ~std::uint64_t{0};
+  double rate = 0;
+  for (const auto& slot : devices_) {
+    if (!slot->volatile_bytes) rate += slot->config.write_bytes_per_s;
+  }
+  const auto limit = static_cast<std::uint64_t>(rate * kSpillSeconds);
+  return limit > dirty_bytes_ ? (limit - dirty_bytes_) / slot_bytes : 0;
+}
+
+bool Store::SettleFlush(Operation& operation) {
+  MutexLock lock(mutex_);
+  const bool late = options_.clock->NowNs() >= operation.deadline_ns;
+  bool waits = false;
+  for (std::size_t i = 0; i < operation.keys.size(); ++i) {
+    KeyWork& key = operation.keys[i];
+    if (key.entry == kNoEntry) continue;
+    const auto view = index_.View(key.entry);
+    if (view.state != EntryState::kVisible) {
+      operation.SetKeyStatus(i, Status::kNotFound);
+    } else if (!Recordable(view)) {
+      if (!late) {
+        waits = true;
+        continue;
+      }
+      operation.SetKeyStatus(i, Status::kTimedOut);
+    }
+    Settle(key.entry, index_.Unpin(key.entry));
+    key.entry = kNoEntry;
+  }
+  return !waits;
+}
+
+}  // namespace kvpool::pool
