@@ -43,12 +43,14 @@ ChannelImpl::~ChannelImpl() {
 // Waits until no lane knows any of the channel's operations any more.
 void ChannelImpl::Drain() {
   Request* done[16];
+  KVPOOL_CHECK(parts_.threads || in_flight_ == 0);
   while (in_flight_ != 0) {
     Wait(std::chrono::seconds(1));
     Poll(done);
   }
   for (const auto& operation : operations_) {
     while (!operation->Reusable()) {
+      KVPOOL_CHECK(parts_.threads || parts_.own_lane);  // the pool is idle
       if (parts_.own_lane) parts_.own_lane->Step();
       std::this_thread::yield();
     }
@@ -211,6 +213,7 @@ bool ChannelImpl::HasDone() {
 }
 
 bool ChannelImpl::Wait(std::chrono::nanoseconds timeout) {
+  if (!parts_.threads) return HasDone();
   const std::int64_t until =
       parts_.clock->NowNs() + std::clamp<std::int64_t>(timeout.count(), 0, kForeverNs);
   for (;;) {

@@ -27,6 +27,7 @@ struct ChannelParts {
   std::span<const std::vector<Lane*>> lanes_of_device;  // who serves which device
   std::size_t devices = 0;
   std::unique_ptr<Lane> own_lane;  // caller-driven: the only lane
+  bool threads = true;             // off: nobody but the caller moves anything, and Wait does not
 };
 
 // Threads: the channel's own, except the two sinks, which lanes and the recorder call.

@@ -51,13 +51,17 @@ Result<std::unique_ptr<Lane>> Lane::Make(const LaneOptions& options,
                 errno);
   }
   const std::uint32_t buffer_bytes = LargestIo(slots, devices);
-  auto region = mem::Region::Make({.bytes = std::uint64_t{buffer_bytes} * kStagingBuffers,
-                                   .numa_node = NodeOf(slots, devices),
-                                   .shareable = false});
-  if (!region) return tl::unexpected(region.error());
-  lane->staging_region_ = std::move(*region);
-  lane->staging_ = std::make_unique<mem::BufferPool>(lane->staging_region_->bytes(), buffer_bytes);
-  options.registered->Add(lane->staging_region_->bytes());
+  std::span<std::byte> staging = options.staging;
+  if (staging.empty()) {
+    auto region = mem::Region::Make({.bytes = std::uint64_t{buffer_bytes} * kStagingBuffers,
+                                     .numa_node = NodeOf(slots, devices),
+                                     .shareable = false});
+    if (!region) return tl::unexpected(region.error());
+    lane->staging_region_ = std::move(*region);
+    staging = lane->staging_region_->bytes();
+    options.registered->Add(staging);
+  }
+  lane->staging_ = std::make_unique<mem::BufferPool>(staging, buffer_bytes);
   lane->queues_.resize(slots.size());
   for (const std::size_t device : devices) {
     auto queue = slots[device]->device->OpenQueue(
@@ -123,16 +127,23 @@ bool Lane::Step() {
   return moved;
 }
 
+std::int64_t Lane::NextStepNs() const {
+  if (inbox_filled_.load(std::memory_order_acquire)) return 0;
+  std::int64_t next_ns = device::Queue::kNever;
+  for (const auto& queue : queues_) {
+    if (queue) next_ns = std::min(next_ns, queue->NextStepNs());
+  }
+  return next_ns;
+}
+
 bool Lane::Idle() const {
+  if (inbox_filled_.load(std::memory_order_acquire)) return false;
   return std::all_of(queues_.begin(), queues_.end(),
                      [](const auto& queue) { return !queue || queue->Idle(); });
 }
 
 void Lane::Sleep(std::int64_t until_ns, int other_fd) {
-  std::int64_t next_ns = until_ns;
-  for (const auto& queue : queues_) {
-    if (queue) next_ns = std::min(next_ns, queue->NextStepNs());
-  }
+  const std::int64_t next_ns = std::min(until_ns, NextStepNs());
   timespec timeout{};
   if (next_ns != device::Queue::kNever) {
     const std::int64_t wait_ns = std::max<std::int64_t>(0, next_ns - options_.clock->NowNs());

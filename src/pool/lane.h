@@ -24,6 +24,7 @@ struct LaneOptions {
   const Clock* clock = nullptr;
   bool verify = true;
   mem::RegisteredMemory* registered = nullptr;  // outlives the lane
+  std::span<std::byte> staging = {};            // outlives the lane; none: it makes its own
 };
 
 // Threads: Give from any; Step and Sleep from one.
@@ -48,7 +49,9 @@ class Lane {
   bool Step();
   // Sleeps until an event, the next timed step, `until_ns`, or `other_fd` (-1: none) is readable.
   void Sleep(std::int64_t until_ns, int other_fd = -1);
-  bool Idle() const;
+  // When Step should run again without an event; device::Queue::kNever if only after one.
+  std::int64_t NextStepNs() const;
+  bool Idle() const;  // threads: its own
 
   // Runs Step and Sleep on a thread of its own, until destruction.
   void StartThread();

@@ -24,12 +24,17 @@ Mover::Mover(const MoverParts& parts) : parts_(parts) {
 }
 
 Mover::~Mover() {
+  if (!thread_.joinable()) return;
+  Stop();
+  thread_.join();
+}
+
+void Mover::Stop() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
   }
   Wake();
-  if (thread_.joinable()) thread_.join();
 }
 
 void Mover::Add(Operation& flush, FlushSink& sink) {
@@ -56,7 +61,17 @@ void Mover::UnitsDone(Operation& operation) {
   wake_.notify_one();
 }
 
+std::int64_t Mover::NextStepNs() const {
+  std::lock_guard lock(mutex_);
+  return awake_ ? 0 : looked_ns_ + std::chrono::nanoseconds(kLook).count();
+}
+
 bool Mover::Idle() const {
+  std::lock_guard lock(mutex_);
+  return arrived_.empty() && added_.empty() && flushes_.empty() && TripsRest();
+}
+
+bool Mover::TripsRest() const {
   return std::all_of(trips_.begin(), trips_.end(), [](const auto& trip) {
     return trip->stage == Stage::kResting && trip->Free();
   });
@@ -70,7 +85,11 @@ bool Mover::Step() {
     }
   }
   HurryUp();
-  return ServeFlushes() || moved;
+  moved |= ServeFlushes();
+  looked_ns_ = parts_.clock->NowNs();
+  std::lock_guard lock(mutex_);
+  stopped_ = stop_ && !moved && TripsRest() && arrived_.empty();
+  return moved;
 }
 
 bool Mover::TakeArrivals() {
@@ -79,6 +98,7 @@ bool Mover::TakeArrivals() {
     std::swap(taken_, arrived_);
     flushes_.insert(flushes_.end(), added_.begin(), added_.end());
     added_.clear();
+    awake_ = false;
   }
   const bool any = !taken_.empty();
   for (const Operation* operation : taken_) {
@@ -227,14 +247,13 @@ void Mover::Run() {
   for (;;) {
     const bool moved = Step();
     std::unique_lock lock(mutex_);
-    if (stop_ && Idle() && !moved && arrived_.empty()) return;
+    if (stopped_) return;
     if (moved) continue;
     if (stop_) {
       wake_.wait_for(lock, kLook, [this] { return !arrived_.empty(); });
     } else {
       wake_.wait_for(lock, kLook, waiting);
     }
-    awake_ = false;
   }
 }
 

@@ -38,7 +38,7 @@ struct MoverParts {
 class Mover final : private OperationSink {
  public:
   explicit Mover(const MoverParts& parts);
-  ~Mover();  // lanes run; ends what is under way, then spills what is left as far as it gets
+  ~Mover();  // lanes run; Stop, where it has a thread
 
   // A flush of blocks with units in memory (Store::CheckFlush said so): the recorder gets it, for
   // `sink`, when they are on drives or cannot be.
@@ -48,7 +48,12 @@ class Mover final : private OperationSink {
 
   // One round. True when anything moved.
   bool Step();
-  bool Idle() const;
+  // When Step should run again without an arrival.
+  std::int64_t NextStepNs() const;
+  bool Idle() const;  // threads: the one that steps
+  // Ends what is under way, then spills what is left as far as it gets.
+  void Stop();
+  bool stopped() const { return stopped_; }  // threads: the one that steps
   void StartThread();
 
  private:
@@ -72,6 +77,7 @@ class Mover final : private OperationSink {
   };
 
   void UnitsDone(Operation& operation) override;
+  bool TripsRest() const;
   bool Begin(Trip& trip);
   void Rest();
   void Write(Trip& trip);
@@ -89,9 +95,11 @@ class Mover final : private OperationSink {
   std::vector<std::unique_ptr<Trip>> trips_;
   std::vector<Waiter> flushes_;  // of the thread that steps
   std::vector<Operation*> taken_;
+  bool stopped_ = false;
+  std::int64_t looked_ns_ = 0;      // when Step ran last
   std::int64_t rest_until_ns_ = 0;  // drives had no room, or failed: no use in trying again before
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<Operation*> arrived_;
   std::vector<Waiter> added_;

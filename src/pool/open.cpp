@@ -96,55 +96,49 @@ std::uint64_t CatalogsPool(const Config& config) {
   return catalog::Catalog::PoolIdOf(config.catalog).value_or(0);
 }
 
+// In the order of the labels.
+Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, const Clock& clock,
+                                                         const PoolDrives& drives) {
+  std::vector<PoolParts::OpenedDevice> devices;
+  // Memory holds nothing yet, so it may take whatever positions the drives leave.
+  auto memory = config.devices.begin();
+  for (std::size_t i = 0; i < config.devices.size(); ++i) {
+    const std::optional<PoolDrive>& drive = drives.by_index[i];
+    device::OpenOptions options;
+    options.clock = &clock;
+    options.pool_id = drives.pool_id;
+    if (drive) options.device_id = drive->label.device_id;
+    if (drive && !drive->remark.empty()) options.remarks.push_back(drive->remark);
+    if (!drive) memory = std::find_if_not(memory, config.devices.end(), IsDrive);
+    const DeviceConfig& one = drive ? drive->config : *memory++;
+    auto opened = device::OpenDevice(one, options);
+    if (!opened) return tl::unexpected(opened.error());
+    devices.push_back({one, std::move(*opened)});
+  }
+  return devices;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clock& clock) {
   if (auto valid = Validated(config); !valid) return tl::unexpected(valid.error());
-  std::unique_ptr<PoolImpl> pool(new PoolImpl(config, clock));
-  if (auto opened = pool->OpenDevices(); !opened) return tl::unexpected(opened.error());
-  if (auto opened = pool->OpenStore(); !opened) return tl::unexpected(opened.error());
-  if (auto started = pool->StartLanes(); !started) return tl::unexpected(started.error());
-  return pool;
-}
-
-Result<void> PoolImpl::OpenDevices() {
-  auto drives = FindDrives(config_, CatalogsPool(config_));
+  PoolParts parts{.config = config, .clock = &clock};
+  auto drives = FindDrives(config, CatalogsPool(config));
   if (!drives) return tl::unexpected(drives.error());
-  pool_id_ = drives->pool_id;
-  // Memory holds nothing yet, so it may take whatever positions the drives leave.
-  auto memory = config_.devices.begin();
-  for (std::size_t i = 0; i < config_.devices.size(); ++i) {
-    const std::optional<PoolDrive>& drive = drives->by_index[i];
-    device::OpenOptions options;
-    options.clock = &clock_;
-    options.pool_id = pool_id_;
-    if (drive) options.device_id = drive->label.device_id;
-    if (drive && !drive->remark.empty()) options.remarks.push_back(drive->remark);
-    if (!drive) memory = std::find_if_not(memory, config_.devices.end(), IsDrive);
-    const DeviceConfig& one = drive ? drive->config : *memory++;
-    auto opened = device::OpenDevice(one, options);
-    if (!opened) return tl::unexpected(opened.error());
-    auto slot = std::make_unique<DeviceSlot>();
-    slot->config = one;
-    slot->device = std::move(*opened);
-    const device::Traits& traits = slot->device->traits();
-    slot->space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);
-    slot->volatile_bytes = traits.volatile_bytes;
-    slot->mapped = traits.mapped;
-    slots_.push_back(std::move(slot));
+  auto devices = OpenDevices(config, clock, *drives);
+  if (!devices) return tl::unexpected(devices.error());
+  parts.devices = std::move(*devices);
+  if (KeepsCatalog(config)) {
+    auto catalog = catalog::Catalog::Open(config.catalog, drives->pool_id);
+    if (!catalog) return tl::unexpected(catalog.error());
+    parts.catalog = std::move(*catalog);
   }
-  return {};
+  return Open(std::move(parts));
 }
 
-Result<void> PoolImpl::OpenStore() {
+Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
   auto policy = index::MakeEvictionPolicy(config_.policy);
   if (!policy) return tl::unexpected(policy.error());
-  std::unique_ptr<catalog::Catalog> catalog;
-  if (KeepsCatalog(config_)) {
-    auto opened = catalog::Catalog::Open(config_.catalog, pool_id_);
-    if (!opened) return tl::unexpected(opened.error());
-    catalog = std::move(*opened);
-  }
   StoreOptions options;
   options.unit_bytes = static_cast<std::uint32_t>(config_.unit_bytes);
   options.placement = config_.placement;
@@ -175,7 +169,9 @@ Result<void> PoolImpl::OpenStore() {
     if (!highest) return tl::unexpected(highest.error());
     lost_at_open_ = *skipped + store_->Restore(rows, *highest);
   }
-  recorder_ = std::make_unique<Recorder>(*store_, slots_, std::move(catalog), clock_);
+  auto recorder = Recorder::Make(*store_, slots_, std::move(catalog), clock_);
+  if (!recorder) return tl::unexpected(recorder.error());
+  recorder_ = std::move(*recorder);
   return {};
 }
 

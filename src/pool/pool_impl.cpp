@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "mem/region.h"
 #include "pool/channel_impl.h"
@@ -46,6 +47,37 @@ class CallersMemory final : public Memory {
 
 }  // namespace
 
+PoolImpl::PoolImpl(PoolParts parts)
+    : config_(std::move(parts.config)),
+      clock_(*parts.clock),
+      threads_(parts.threads),
+      staging_(std::move(parts.staging)) {
+  for (PoolParts::OpenedDevice& one : parts.devices) {
+    auto slot = std::make_unique<DeviceSlot>();
+    slot->config = std::move(one.config);
+    slot->device = std::move(one.device);
+    const device::Traits& traits = slot->device->traits();
+    slot->space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);
+    slot->volatile_bytes = traits.volatile_bytes;
+    slot->mapped = traits.mapped;
+    slots_.push_back(std::move(slot));
+  }
+}
+
+Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(PoolParts parts) {
+  std::unique_ptr<catalog::Catalog> catalog = std::move(parts.catalog);
+  std::unique_ptr<PoolImpl> pool(new PoolImpl(std::move(parts)));
+  if (auto opened = pool->OpenStore(std::move(catalog)); !opened) {
+    return tl::unexpected(opened.error());
+  }
+  if (auto made = pool->MakeLanes(); !made) return tl::unexpected(made.error());
+  if (!pool->threads_) return pool;
+  for (const auto& lane : pool->lanes_) lane->StartThread();
+  pool->recorder_->StartThread();
+  if (pool->mover_) pool->mover_->StartThread();
+  return pool;
+}
+
 PoolImpl::~PoolImpl() {
   mover_.reset();  // spills what is left
   lanes_.clear();
@@ -75,11 +107,12 @@ Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& opt
       .lanes_of_device = lanes_of_device_,
       .devices = slots_.size(),
       .own_lane = nullptr,
+      .threads = threads_,
   };
   if (options.caller_driven) {
     std::vector<std::size_t> all(slots_.size());
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
-    auto lane = Lane::Make(OptionsOfLanes(), slots_, all);
+    auto lane = MakeLane(all);
     if (!lane) return tl::unexpected(lane.error());
     parts.own_lane = std::move(*lane);
   }
@@ -109,11 +142,16 @@ Result<std::shared_ptr<Memory>> PoolImpl::Register(std::span<std::byte> bytes) {
   return memory;
 }
 
-LaneOptions PoolImpl::OptionsOfLanes() const {
-  return {.clock = &clock_, .verify = config_.verify, .registered = registered_.get()};
+Result<std::unique_ptr<Lane>> PoolImpl::MakeLane(std::span<const std::size_t> devices) const {
+  return Lane::Make({.clock = &clock_,
+                     .verify = config_.verify,
+                     .registered = registered_.get(),
+                     .staging = staging_ ? staging_() : std::span<std::byte>{}},
+                    slots_, devices);
 }
 
 void PoolImpl::TakeInMemory() const {
+  if (!threads_) return;  // the next Step does
   for (const auto& lane : lanes_) lane->TakeInMemory();
   for (const auto& lane : lanes_) lane->AwaitMemory();
 }
@@ -152,22 +190,53 @@ PoolInfo PoolImpl::info() const {
   return info;
 }
 
-Result<void> PoolImpl::StartLanes() {
+bool PoolImpl::StepPart(std::size_t part) {
+  KVPOOL_CHECK(!threads_);
+  if (part < lanes_.size()) return lanes_[part]->Step();
+  if (part > lanes_.size()) return mover_->Step();
+  if (stopping_ && (!mover_ || mover_->stopped())) recorder_->Stop();
+  return recorder_->Step();
+}
+
+void PoolImpl::Stop() {
+  stopping_ = true;
+  if (mover_) mover_->Stop();
+}
+
+bool PoolImpl::Step() {
+  bool moved = false;
+  for (std::size_t part = 0; part < parts(); ++part) moved |= StepPart(part);
+  return moved;
+}
+
+std::int64_t PoolImpl::NextStepNs() const {
+  std::int64_t next_ns = recorder_->NextStepNs();
+  for (const auto& lane : lanes_) next_ns = std::min(next_ns, lane->NextStepNs());
+  return mover_ ? std::min(next_ns, mover_->NextStepNs()) : next_ns;
+}
+
+bool PoolImpl::Idle() const {
+  return recorder_->Idle() && (!mover_ || mover_->Idle()) &&
+         std::all_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->Idle(); });
+}
+
+Result<void> PoolImpl::MakeLanes() {
   std::vector<LaneNeed> needs;
   for (const auto& slot : slots_) {
     // Memory that is slowed waits more than it copies: it shares its lane like a drive.
     needs.push_back({slot->mapped && !slot->config.slow, slot->device->traits().needs_polling});
   }
-  const auto assigned =
-      AssignLanes(needs, config_.lanes, std::max(1u, std::thread::hardware_concurrency()));
+  constexpr std::uint32_t kPretended = 8;  // no thread: whatever machine this is
+  const std::uint32_t processors =
+      threads_ ? std::max(1u, std::thread::hardware_concurrency()) : kPretended;
+  const auto assigned = AssignLanes(needs, config_.lanes, processors);
   lanes_of_device_.resize(slots_.size());
   for (const auto& devices : assigned) {
-    auto lane = Lane::Make(OptionsOfLanes(), slots_, devices);
+    auto lane = MakeLane(devices);
     if (!lane) return tl::unexpected(lane.error());
     for (const std::size_t device : devices) lanes_of_device_[device].push_back(lane->get());
     lanes_.push_back(std::move(*lane));
   }
-  for (const auto& lane : lanes_) lane->StartThread();
   if (!spills_) return {};
   mover_ = std::make_unique<Mover>(
       MoverParts{.store = store_.get(),
@@ -176,7 +245,6 @@ Result<void> PoolImpl::StartLanes() {
                  .lanes_of_device = lanes_of_device_,
                  .clock = &clock_,
                  .deadline_ns = std::chrono::nanoseconds(config_.deadline).count()});
-  mover_->StartThread();
   return {};
 }
 

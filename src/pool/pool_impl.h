@@ -1,7 +1,9 @@
 // PoolImpl: the pool of one process.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/clock.h"
@@ -15,10 +17,32 @@
 
 namespace kvpool::pool {
 
-// Threads: any, after Open.
+// What a pool is made of: opened from a configuration, or brought by a simulator.
+struct PoolParts {
+  struct OpenedDevice {
+    DeviceConfig config;
+    std::unique_ptr<device::Device> device;
+  };
+
+  Config config;                              // neither its devices nor its catalog are looked at
+  std::vector<OpenedDevice> devices;          // by position in the labels
+  std::unique_ptr<catalog::Catalog> catalog;  // null: nothing survives a restart
+  const Clock* clock = nullptr;               // outlives the pool
+
+  // Off: there is no thread. Nothing moves but by Step, channels must have all of their requests
+  // back and the pool be idle when they close, and the pool records nothing more when it goes: Stop
+  // it before, or take its end for a crash.
+  bool threads = true;
+  // The staging of one more lane, at least an I/O of any device; outlives the pool. Empty: lanes
+  // make their own.
+  std::function<std::span<std::byte>()> staging;
+};
+
+// Threads: any, after Open. Without threads: one.
 class PoolImpl final : public Pool {
  public:
   static Result<std::unique_ptr<PoolImpl>> Open(const Config& config, const Clock& clock);
+  static Result<std::unique_ptr<PoolImpl>> Open(PoolParts parts);
   ~PoolImpl() override;
 
   Result<Space> OpenSpace(const SpaceSpec& spec) override;
@@ -33,22 +57,37 @@ class PoolImpl final : public Pool {
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const { return store_->Spaces(); }
   std::vector<std::string> Keys(Space space) const { return store_->Keys(space); }
   std::uint64_t BlockBytes(Space space, Key key) const { return store_->BlockBytes(space, key); }
+  Store::Audit audit() const { return store_->audit(); }
+
+  // --- without threads: the owner moves the lanes, the recorder and the mover ---
+  // One round of one part, or of all. True when anything moved.
+  std::size_t parts() const { return lanes_.size() + (mover_ ? 2 : 1); }
+  bool StepPart(std::size_t part);
+  bool Step();
+  // When Step should run again without an event; device::Queue::kNever if only after one.
+  std::int64_t NextStepNs() const;
+  // No lane knows a request any more, and nothing is being moved or waits to be recorded.
+  bool Idle() const;
+  // Spills and records what is left, in Steps, then no more.
+  void Stop();
+  bool stopped() const { return recorder_->stopped(); }
 
  private:
-  PoolImpl(const Config& config, const Clock& clock) : config_(config), clock_(clock) {}
+  explicit PoolImpl(PoolParts parts);
 
-  Result<void> OpenDevices();
-  Result<void> OpenStore();
-  Result<void> StartLanes();
-  LaneOptions OptionsOfLanes() const;
+  Result<void> OpenStore(std::unique_ptr<catalog::Catalog> catalog);
+  Result<void> MakeLanes();
+  Result<std::unique_ptr<Lane>> MakeLane(std::span<const std::size_t> devices) const;
   void TakeInMemory() const;
 
   const Config config_;
   const Clock& clock_;
+  const bool threads_;
+  const std::function<std::span<std::byte>()> staging_;
   Mutex spaces_mutex_;  // one OpenSpace at a time: an id is chosen, then taken
-  std::uint64_t pool_id_ = 0;
   std::uint64_t lost_at_open_ = 0;
-  bool spills_ = false;  // there is memory, and a catalog of drives
+  bool stopping_ = false;  // of a pool without threads
+  bool spills_ = false;    // there is memory, and a catalog of drives
   // Shared with the memory that was handed out.
   const std::shared_ptr<mem::RegisteredMemory> registered_ =
       std::make_shared<mem::RegisteredMemory>();

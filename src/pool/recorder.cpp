@@ -1,76 +1,83 @@
 #include "pool/recorder.h"
 
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cerrno>
 #include <cstdio>
 
 namespace kvpool::pool {
 namespace {
 
-constexpr std::chrono::seconds kInterval{1};
-constexpr std::int64_t kFlushTimeoutNs = 10'000'000'000;
-
-// One flush on a queue of its own, waited for.
-Status FlushOne(device::Device& device, const Clock& clock) {
-  const int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (event_fd < 0) return Status::kIoError;
-  Status status = Status::kIoError;
-  const std::int64_t until = clock.NowNs() + kFlushTimeoutNs;
-  if (auto queue = device.OpenQueue({.event_fd = event_fd})) {
-    device::Io io;
-    io.op = device::Op::kFlush;
-    device::Io* submitted = &io;
-    device::Io* done = nullptr;
-    if ((*queue)->Submit({&submitted, 1}) == 1) {
-      bool cancelled = false;
-      while ((*queue)->Poll({&done, 1}) == 0) {
-        const std::int64_t now = clock.NowNs();
-        if (now >= until && !cancelled) {
-          (*queue)->Cancel(io);
-          cancelled = true;
-        }
-        const std::int64_t next = std::min({until, (*queue)->NextPollNs(), now + 100'000'000});
-        pollfd event{event_fd, POLLIN, 0};
-        poll(&event, 1, static_cast<int>(std::max<std::int64_t>(0, next - now) / 1'000'000 + 1));
-        std::uint64_t count = 0;
-        [[maybe_unused]] const ssize_t got = read(event_fd, &count, sizeof count);
-      }
-      status = io.status;
-    }
-  }
-  close(event_fd);
-  return status;
-}
+constexpr std::int64_t kIntervalNs = 1'000'000'000;
+constexpr std::int64_t kLookNs = 100'000'000;  // at a flush, event or none
+constexpr std::int64_t kPauseNs = 1'000'000;   // between looks at a drive that needs polling
 
 }  // namespace
 
 Recorder::Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
                    std::unique_ptr<catalog::Catalog> catalog, const Clock& clock)
-    : store_(store), slots_(slots), clock_(clock), catalog_(std::move(catalog)) {
-  thread_ = std::thread([this] { Run(); });
+    : store_(store),
+      slots_(slots),
+      clock_(clock),
+      catalog_(std::move(catalog)),
+      next_ns_(clock.NowNs() + kIntervalNs) {}
+
+Result<std::unique_ptr<Recorder>> Recorder::Make(Store& store,
+                                                 std::span<const std::unique_ptr<DeviceSlot>> slots,
+                                                 std::unique_ptr<catalog::Catalog> catalog,
+                                                 const Clock& clock) {
+  std::unique_ptr<Recorder> recorder(new Recorder(store, slots, std::move(catalog), clock));
+  recorder->event_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (recorder->event_fd_ < 0) {
+    return Fail(Status::kIoError, "no eventfd could be made: raise the open file limit (ulimit -n)",
+                errno);
+  }
+  return recorder;
 }
 
 Recorder::~Recorder() {
-  {
-    std::lock_guard lock(mutex_);
-    stop_ = true;
+  if (thread_.joinable()) {
+    Stop();
+    thread_.join();
   }
-  wake_.notify_one();
-  thread_.join();
+  flushes_.clear();
+  held_.clear();
+  if (event_fd_ >= 0) close(event_fd_);
+}
+
+void Recorder::StartThread() {
+  thread_ = std::thread([this] {
+    prctl(PR_SET_NAME, "kvpool-recorder");
+    while (!stopped_) {
+      if (!Step()) Sleep();
+    }
+  });
 }
 
 void Recorder::Add(Operation& operation, FlushSink& sink) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     waiters_.push_back({&operation, &sink});
   }
-  wake_.notify_one();
+  Wake();
+}
+
+void Recorder::Stop() {
+  {
+    MutexLock lock(mutex_);
+    stop_ = true;
+  }
+  Wake();
+}
+
+void Recorder::Wake() {
+  const std::uint64_t one = 1;
+  // A full counter is readable all the same.
+  [[maybe_unused]] const ssize_t written = write(event_fd_, &one, sizeof one);
 }
 
 Result<std::uint32_t> Recorder::SpaceId(const SpaceSpec& spec) {
@@ -79,29 +86,70 @@ Result<std::uint32_t> Recorder::SpaceId(const SpaceSpec& spec) {
   return catalog_->SpaceId(spec);
 }
 
-void Recorder::Run() {
-  prctl(PR_SET_NAME, "kvpool-recorder");
-  std::vector<Waiter> served;
-  for (bool last = false; !last;) {
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait_for(lock, kInterval, [this] { return stop_ || !waiters_.empty(); });
-      std::swap(served, waiters_);
-      last = stop_;
-    }
-    const Status status = Record();
-    for (const Waiter& waiter : served) waiter.sink->Flushed(*waiter.operation, status);
-    served.clear();
-  }
+bool Recorder::Step() {
+  if (stopped_) return false;
+  const bool begun = !recording_ && Begin();
+  if (!recording_ || !StepFlushes()) return begun;
+  End();
+  return true;
 }
 
-Status Recorder::Record() {
+bool Recorder::Begin() {
+  {
+    MutexLock lock(mutex_);
+    if (waiters_.empty() && !stop_ && clock_.NowNs() < next_ns_) return false;
+    std::swap(served_, waiters_);
+    last_ = stop_;
+  }
+  recording_ = true;
   // What could not be recorded last time is still there, and comes first.
   store_.TakeChanges(changes_);
   // Nothing new is no reason to skip the drives: their units may still be in a volatile cache.
-  const Status flushed = FlushDrives();
-  if (flushed != Status::kOk || changes_.empty() || !catalog_) return flushed;
+  StartFlushes();
+  return true;
+}
+
+void Recorder::StartFlushes() {
+  const std::int64_t now_ns = clock_.NowNs();
+  std::erase_if(held_, [&](const auto& flush) { return flush->Step(now_ns) && !flush->held(); });
+  flushed_ = Status::kOk;
+  for (const auto& slot : slots_) {
+    if (slot->volatile_bytes || slot->bytes_written.load() == slot->bytes_flushed.load()) continue;
+    const bool stuck = std::any_of(held_.begin(), held_.end(),
+                                   [&](const auto& flush) { return &flush->slot() == slot.get(); });
+    if (stuck) {
+      flushed_ = Status::kIoError;
+    } else {
+      flushes_.push_back(std::make_unique<DriveFlush>(*slot, now_ns, event_fd_));
+    }
+  }
+}
+
+// True once all drives have answered, or have had their time.
+bool Recorder::StepFlushes() {
+  const std::int64_t now_ns = clock_.NowNs();
+  for (auto& flush : flushes_) {
+    if (!flush->Step(now_ns)) continue;
+    if (flush->status() != Status::kOk) flushed_ = flush->status();
+    if (flush->held()) held_.push_back(std::move(flush));
+    flush.reset();
+  }
+  std::erase(flushes_, nullptr);
+  return flushes_.empty();
+}
+
+void Recorder::End() {
+  const Status status = Apply();
+  recording_ = false;
+  stopped_ = last_;
+  next_ns_ = clock_.NowNs() + kIntervalNs;
+  for (const Waiter& waiter : served_) waiter.sink->Flushed(*waiter.operation, status);
+  served_.clear();
+}
+
+Status Recorder::Apply() {
   std::lock_guard lock(catalog_mutex_);
+  if (flushed_ != Status::kOk || changes_.empty() || !catalog_) return flushed_;
   const auto applied = catalog_->Apply(changes_);
   if (!applied) {
     if (!failing_) std::fprintf(stderr, "kvpool: %s\n", applied.error().message.c_str());
@@ -110,23 +158,34 @@ Status Recorder::Record() {
   }
   failing_ = false;
   changes_.clear();
-  return flushed;
+  return Status::kOk;
 }
 
-Status Recorder::FlushDrives() {
-  Status status = Status::kOk;
-  for (const auto& slot : slots_) {
-    if (slot->volatile_bytes) continue;
-    const std::uint64_t written = slot->bytes_written.load();
-    if (written == slot->bytes_flushed.load()) continue;
-    const Status one = FlushOne(*slot->device, clock_);
-    if (one == Status::kOk) {
-      slot->bytes_flushed.store(written);
-    } else {
-      status = one;
-    }
+std::int64_t Recorder::NextStepNs() {
+  if (stopped_) return device::Queue::kNever;
+  if (recording_) {
+    std::int64_t next_ns = clock_.NowNs() + kLookNs;
+    for (const auto& flush : flushes_) next_ns = std::min(next_ns, flush->NextStepNs());
+    return next_ns;
   }
-  return status;
+  MutexLock lock(mutex_);
+  return stop_ || !waiters_.empty() ? 0 : next_ns_;
+}
+
+bool Recorder::Idle() {
+  MutexLock lock(mutex_);
+  return !recording_ && waiters_.empty();
+}
+
+void Recorder::Sleep() {
+  std::int64_t wait_ns = std::max<std::int64_t>(0, NextStepNs() - clock_.NowNs());
+  if (recording_) wait_ns = std::max(wait_ns, kPauseNs);
+  const timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+  pollfd event{event_fd_, POLLIN, 0};
+  if (ppoll(&event, 1, &timeout, nullptr) > 0) {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t got = read(event_fd_, &count, sizeof count);
+  }
 }
 
 }  // namespace kvpool::pool

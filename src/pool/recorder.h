@@ -1,18 +1,18 @@
 // Recorder: keeps the catalog, off the request path and in batches.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "catalog/catalog.h"
 #include "pool/device_slot.h"
+#include "pool/drive_flush.h"
 #include "pool/operation.h"
 #include "pool/store.h"
 
@@ -27,41 +27,73 @@ class FlushSink {
 
 // Every second, and at once when somebody waits: flushes the drives, then writes the changed rows
 // in one transaction. Units reach the drive before the row that names them.
-// Threads: any; the work is done by one of its own.
+// Threads: Add and SpaceId from any; Step and Sleep from one.
 class Recorder {
  public:
-  // `catalog` may be null: then a flush only flushes the drives.
-  Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
-           std::unique_ptr<catalog::Catalog> catalog, const Clock& clock);
-  ~Recorder();  // records what is left
+  // `catalog` may be null: then a flush only flushes the drives. kIoError (no eventfd).
+  static Result<std::unique_ptr<Recorder>> Make(Store& store,
+                                                std::span<const std::unique_ptr<DeviceSlot>> slots,
+                                                std::unique_ptr<catalog::Catalog> catalog,
+                                                const Clock& clock);
+  // Stops the thread. What is not recorded by then is lost.
+  ~Recorder();
 
-  // The operation's Flushed follows, on the recorder's thread.
+  // The operation's Flushed follows, on the thread that steps.
   void Add(Operation& operation, FlushSink& sink);
 
-  // Threads: the caller's own, before anything is put.
+  // Before anything is put into the space.
   Result<std::uint32_t> SpaceId(const SpaceSpec& spec);
+
+  // Moves on with what is due; waits for nothing but the catalog. True when anything moved.
+  bool Step();
+  // Sleeps until an event or NextStepNs.
+  void Sleep();
+  std::int64_t NextStepNs();
+  // Records what is left, then no more.
+  void Stop();
+  bool stopped() const { return stopped_; }  // threads: the one that steps
+  bool Idle();                               // threads: the one that steps; nobody waits
+
+  // Runs Step and Sleep on a thread of its own, until destruction, and then records what is left.
+  void StartThread();
 
  private:
   struct Waiter {
     Operation* operation;
     FlushSink* sink;
   };
-  void Run();
-  Status Record();
-  Status FlushDrives();
+
+  Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
+           std::unique_ptr<catalog::Catalog> catalog, const Clock& clock);
+  bool Begin();
+  void StartFlushes();
+  bool StepFlushes();
+  void End();
+  Status Apply();
+  void Wake();
 
   Store& store_;
   const std::span<const std::unique_ptr<DeviceSlot>> slots_;
   const Clock& clock_;
-  std::mutex catalog_mutex_;
+  int event_fd_ = -1;
+  std::mutex catalog_mutex_;  // across the catalog's I/O
   std::unique_ptr<catalog::Catalog> catalog_;
-  std::vector<catalog::Change> changes_;  // not recorded yet; of the recorder's thread
-  bool failing_ = false;                  // said once
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<Waiter> waiters_;
-  bool stop_ = false;
+  Mutex mutex_;
+  std::vector<Waiter> waiters_ KVPOOL_GUARDED_BY(mutex_);
+  bool stop_ KVPOOL_GUARDED_BY(mutex_) = false;
+
+  // Of the thread that steps.
+  std::vector<Waiter> served_;            // by the recording under way
+  std::vector<catalog::Change> changes_;  // not recorded yet
+  std::vector<std::unique_ptr<DriveFlush>> flushes_;
+  std::vector<std::unique_ptr<DriveFlush>> held_;  // given up, but not by their drives
+  Status flushed_ = Status::kOk;
+  std::int64_t next_ns_ = 0;  // when the next recording begins by itself
+  bool recording_ = false;
+  bool last_ = false;
+  bool stopped_ = false;
+  bool failing_ = false;  // said once
   std::thread thread_;
 };
 

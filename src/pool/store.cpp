@@ -308,6 +308,20 @@ std::vector<std::uint64_t> Store::UsedBytes() const {
   return used;
 }
 
+Store::Audit Store::audit() const {
+  MutexLock lock(mutex_);
+  Audit audit;
+  audit.visible_bytes.resize(devices_.size());
+  audit.pinned_bytes = index_.pinned_slot_bytes();
+  index_.ForEach([&](EntryId entry) {
+    const auto view = index_.View(entry);
+    for (const layout::UnitRecord& unit : view.units) {
+      audit.visible_bytes[unit.device()] += view.shape.slot_bytes;
+    }
+  });
+  return audit;
+}
+
 std::uint64_t Store::BlockBytes(Space space, Key key) const {
   MutexLock lock(mutex_);
   const EntryId entry = index_.Find(space.id, key);

@@ -94,6 +94,12 @@ class Store {
     std::uint64_t dirty_bytes = 0;
   };
   Counts counts() const;
+  // For tests: what the index says of space, beside UsedBytes.
+  struct Audit {
+    std::vector<std::uint64_t> visible_bytes;  // by device: the slots of visible blocks
+    std::uint64_t pinned_bytes = 0;            // the slots of blocks with a pin
+  };
+  Audit audit() const;
   std::vector<std::uint64_t> UsedBytes() const;  // by device
   std::vector<double> WantedShares() const;      // by device, before limits of space
 
