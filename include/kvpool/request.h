@@ -101,10 +101,9 @@ class GetRequest : public Request {
 class DropRequest : public Request {};
 
 // Completes when every named block that is present is durable: units that lie in memory only are
-// written to drives first. No keys: all on drives that was put before, with one result for the
-// whole; the drives' flushes bound its time, not the deadline. Results: kOk, kNotFound, kIoError,
-// kTimedOut (drives had no room for the units in memory, or no time), kUnsupported (there is no
-// catalog).
+// written to drives first. No keys: all that was put before, with one result for the whole.
+// Results: kOk, kNotFound, kIoError, kTimedOut (drives had no room for the units in memory, or no
+// time), kUnsupported (there is no catalog).
 class FlushRequest : public Request {};
 
 }  // namespace kvpool

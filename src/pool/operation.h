@@ -81,6 +81,7 @@ class Operation {
   Request* request = nullptr;
   std::vector<Segment> segments;  // copied: a lane may look at them while the caller polls the end
   std::int64_t deadline_ns = 0;
+  std::uint64_t generation = 0;  // of a flush without keys: it waits for all below
   OperationSink* sink = nullptr;
   std::vector<KeyWork> keys;
   std::vector<std::vector<UnitWork>> units;  // by device

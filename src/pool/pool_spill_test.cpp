@@ -3,8 +3,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <thread>
-
 #include "pool/test_pool.h"
 
 namespace kvpool::pool {
@@ -31,9 +29,10 @@ class PoolSpill : public testing::Test {
     channel_.reset();
     pool_.reset();
   }
+  // Without a flush: the pool does it by itself.
   bool AllOnDrives() {
     for (int i = 0; i < 3000 && pool_->info().dirty_bytes != 0; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      channel_->Wait(std::chrono::milliseconds(10));
     }
     return pool_->info().dirty_bytes == 0;
   }
@@ -82,7 +81,7 @@ TEST_F(PoolSpill, WhatWasPutIsOnDrivesSoonByItself) {
     Open();
     Put(*channel_, space_, blocks);
     const bool spilled = AllOnDrives();
-    std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // the recorder's second
+    channel_->Wait(std::chrono::milliseconds(1500));  // the recorder's second
     _exit(spilled ? 0 : 1);  // as if killed: nothing is closed
   }
   int status = 0;
@@ -108,6 +107,22 @@ TEST_F(PoolSpill, AFlushOfBlocksInMemoryWaitsUntilTheyAreOnDrives) {
   Open();
   EXPECT_EQ(pool_->Match(space_, blocks.keys), 16u);
   ExpectSame(blocks);
+}
+
+TEST_F(PoolSpill, AFlushWithoutKeysIsOneOfAllThatWasPut) {
+  Configure(32 * kMiB, 32 * kMiB);
+  const Blocks blocks("c", 16, kBlock);
+  const pid_t child = fork();
+  if (child == 0) {
+    Open();
+    Put(*channel_, space_, blocks);
+    _exit(Flush({}) == Status::kOk ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_EQ(status, 0);
+  Open();
+  EXPECT_EQ(pool_->Match(space_, blocks.keys), 16u);
 }
 
 // The first contexts filled the memory; the last has its share all the same, and the first are

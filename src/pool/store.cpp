@@ -91,6 +91,10 @@ void Store::Drop(const DropRequest& drop, Operation& operation) {
 bool Store::CheckFlush(const FlushRequest& flush, Operation& operation) {
   MutexLock lock(mutex_);
   bool durable = true;
+  if (flush.keys.empty()) {
+    operation.generation = next_generation_;
+    return !AnyDirtyBelow(next_generation_);
+  }
   for (std::size_t i = 0; i < flush.keys.size(); ++i) {
     const EntryId entry = index_.Find(flush.space.id, flush.keys[i]);
     if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {

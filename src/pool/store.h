@@ -144,6 +144,7 @@ class Store {
   bool MayEvictToSpill() const KVPOOL_REQUIRES(mutex_);
   void FinishMoved(const MovedUnit& unit) KVPOOL_REQUIRES(mutex_);
   void BecomeDurable(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  bool AnyDirtyBelow(std::uint64_t generation) const KVPOOL_REQUIRES(mutex_);
   bool DemoteOne() KVPOOL_REQUIRES(mutex_);
   bool Demote(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   void MakeRoomInMemory(std::uint32_t space, const layout::BlockShape& shape, std::uint64_t units)
@@ -171,6 +172,7 @@ class Store {
   };
   std::deque<Waiting> dirty_ KVPOOL_GUARDED_BY(mutex_);      // with units in memory only
   std::deque<Waiting> clean_ KVPOOL_GUARDED_BY(mutex_);      // with units in memory and on a drive
+  std::vector<Waiting> moving_ KVPOOL_GUARDED_BY(mutex_);  // dirty, and on their way
   std::uint64_t dirty_bytes_ KVPOOL_GUARDED_BY(mutex_) = 0;  // slots in memory without a copy
   Counts counts_ KVPOOL_GUARDED_BY(mutex_);
   // Scratch of planning; kept so that requests do not allocate.

@@ -49,6 +49,7 @@ bool Store::PlanSpill(std::uint64_t bytes, Move& move) {
       const std::size_t before = move.units.size();
       if (!PlanSpillOf(waiting.entry, move)) return false;
       if (before == 0 && !move.empty()) move.oldest_ns = waiting.since_ns;
+      if (move.units.size() > before) moving_.push_back(waiting);
       for (const MovedUnit& unit : std::span(move.units).subspan(before)) {
         left -= std::min<std::uint64_t>(left, unit.bytes);
       }
@@ -133,6 +134,7 @@ void Store::FinishMove(Move& move) {
         AddDirty(entry);
       }
     }
+    std::erase_if(moving_, [&](const Waiting& one) { return one.entry == entry; });
     Settle(entry, index_.Unpin(entry));
   }
 }
@@ -214,10 +216,24 @@ std::uint64_t Store::DirtyUnitsAllowed(std::uint32_t slot_bytes) const {
   return limit > dirty_bytes_ ? (limit - dirty_bytes_) / slot_bytes : 0;
 }
 
+bool Store::AnyDirtyBelow(std::uint64_t generation) const {
+  const auto waits = [&](const Waiting& one) {
+    return one.generation < generation && index_.IsLive(one.entry, one.generation) &&
+           index_.View(one.entry).state == EntryState::kVisible;
+  };
+  return std::any_of(dirty_.begin(), dirty_.end(), waits) ||
+         std::any_of(moving_.begin(), moving_.end(), waits);
+}
+
 bool Store::SettleFlush(Operation& operation) {
   MutexLock lock(mutex_);
   const bool late = options_.clock->NowNs() >= operation.deadline_ns;
   bool waits = false;
+  if (operation.keys.empty()) {
+    if (!AnyDirtyBelow(operation.generation)) return true;
+    if (late) RequestAccess::Results(*operation.request).assign(1, Status::kTimedOut);
+    return late;
+  }
   for (std::size_t i = 0; i < operation.keys.size(); ++i) {
     KeyWork& key = operation.keys[i];
     if (key.entry == kNoEntry) continue;
