@@ -45,6 +45,7 @@ struct DeviceConfig {
   double read_bytes_per_s = 0;       // as measured by `kvpool probe`; > 0
   double write_bytes_per_s = 0;      // > 0
   bool accept_buffered = false;      // file: go through the page cache where O_DIRECT is refused
+  bool polled = false;               // kNvme, kDrive: the driver's poll queues, see docs/nvme.md
   std::string address;               // kSpdk: a transport id, see docs/configuration.md
   std::optional<SlowConfig> slow;
   std::string faults;  // a script of faults for tests, see docs/configuration.md; empty: none

@@ -133,6 +133,9 @@ class Checker {
       Add(key + "numa_node", "{}: numa_node {} is for memory, 0 or above, or -1 for any: change it",
           owner, device.numa_node);
     }
+    if (device.polled && device.kind != DeviceKind::kNvme && device.kind != DeviceKind::kDrive) {
+      Add(key + "polled", "{}: polled is for nvme and drive: remove it", owner);
+    }
     if (device.accept_buffered && device.kind != DeviceKind::kFile) {
       Add(key + "accept_buffered", "{}: accept_buffered is for files: remove it", owner);
     }

@@ -179,6 +179,7 @@ TEST(ConfigParse, EachMistakeHasItsSentence) {
       Mistake{"capacity = 4194304", "capacity = \"8192TiB\"", "above the limit"},
       Mistake{"kind = \"file\"", "kind = \"file\"\nnuma_node = 1", "numa_node 1 is for memory"},
       Mistake{"kind = \"file\"", "kind = \"block\"", "accept_buffered is for files"},
+      Mistake{"kind = \"file\"", "kind = \"file\"\npolled = true", "polled is for nvme and drive"},
       Mistake{"accept_buffered = true", "accept_buffered = 1", "must be true or false"},
       Mistake{"kind = \"file\"", "kind = \"file\"\naddress = \"trtype:TCP traddr:1\"",
               "address is for spdk"},

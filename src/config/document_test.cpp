@@ -61,7 +61,7 @@ TEST(ConfigurationDocument, NamesEveryKey) {
       ++keys;
     }
   }
-  EXPECT_EQ(keys, 27u);
+  EXPECT_EQ(keys, 28u);
 }
 
 }  // namespace

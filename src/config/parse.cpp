@@ -79,6 +79,7 @@ DeviceConfig ReadDevice(const toml::table& table, std::size_t index,
   reader.Require("write_bandwidth", "\"800MB/s\", as `kvpool probe` measures it");
   reader.Rate("write_bandwidth", device.write_bytes_per_s);
   reader.Flag("accept_buffered", device.accept_buffered);
+  reader.Flag("polled", device.polled);
   reader.Text("faults", device.faults);
   if (const toml::table* slow = reader.Table("slow")) {
     device.slow = ReadSlow(Reader(*slow, prefix + "slow.", title + " slow", report));

@@ -51,6 +51,9 @@ DeviceConfig AnyDevice(std::size_t index) {
     device.path = "/" + std::to_string(index) + AnyText();
   }
   if (IsRawDrive(device.kind) && *rc::gen::arbitrary<bool>()) device.capacity_bytes = 0;
+  if (device.kind == DeviceKind::kNvme || device.kind == DeviceKind::kDrive) {
+    device.polled = *rc::gen::arbitrary<bool>();
+  }
   if (device.kind == DeviceKind::kFile) device.accept_buffered = *rc::gen::arbitrary<bool>();
   if (*rc::gen::arbitrary<bool>()) {
     device.slow = SlowConfig{AnyRate(), *rc::gen::inRange(0, 1'000'000) / 7.0,

@@ -71,6 +71,7 @@ void AddDevice(const DeviceConfig& device, std::string& out) {
   line("read_bandwidth", Rate(device.read_bytes_per_s));
   line("write_bandwidth", Rate(device.write_bytes_per_s));
   if (device.accept_buffered) line("accept_buffered", "true");
+  if (device.polled) line("polled", "true");
   if (!device.faults.empty()) line("faults", Quoted(device.faults));
   if (device.slow) {
     line("slow",

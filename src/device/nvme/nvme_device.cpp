@@ -32,13 +32,14 @@ class NvmeDevice final : public Device {
   NvmeTarget target_;
 };
 
-// With polled completions where the driver keeps queues for them and the kernel takes part.
-Result<NvmeTarget> WorkingTarget(const NvmeDrive& drive) {
+// With polled completions where they are asked for, the driver keeps queues for them, and the
+// kernel takes part.
+Result<NvmeTarget> WorkingTarget(const NvmeDrive& drive, bool polled) {
   NvmeTarget target{.fd = drive.fd(),
                     .first_byte = kLabelAreaBytes,
                     .limits = drive.limits(),
                     .volatile_cache = drive.controller().volatile_cache,
-                    .polled = drive.nodes().polls};
+                    .polled = polled && drive.nodes().polls};
   if (target.polled && TryNvmeQueue(target) == 0) return target;
   target.polled = false;
   const int error = TryNvmeQueue(target);
@@ -50,7 +51,13 @@ Result<NvmeTarget> WorkingTarget(const NvmeDrive& drive) {
               error);
 }
 
-std::string Describe(const NvmeDrive& drive, bool polled) {
+const char* Completions(bool asked, bool polled) {
+  if (polled) return "polled";
+  return asked ? "by interrupt, for there are no poll queues: load nvme with poll_queues=N"
+               : "by interrupt";
+}
+
+std::string Describe(const NvmeDrive& drive, bool asked, bool polled) {
   const NvmeController& controller = drive.controller();
   return fmt::format(
       "io_uring passthrough on {}, {}, serial {}, blocks of {} bytes, commands of at most {}, {}, "
@@ -58,7 +65,7 @@ std::string Describe(const NvmeDrive& drive, bool polled) {
       drive.character_path(), controller.model, controller.serial,
       drive.facts().logical_block_bytes, FormatBytes(drive.limits().max_bytes),
       controller.volatile_cache ? "volatile write cache" : "no volatile write cache",
-      polled ? "polled" : "by interrupt");
+      Completions(asked, polled));
 }
 
 }  // namespace
@@ -70,7 +77,7 @@ Result<void> CheckPassthrough(const std::string& path) {
   if (::faccessat(AT_FDCWD, character.c_str(), R_OK | W_OK, AT_EACCESS) != 0) {
     return NoPermission(character, errno);
   }
-  auto target = WorkingTarget(**drive);
+  auto target = WorkingTarget(**drive, false);
   if (!target) return tl::unexpected(target.error());
   return {};
 }
@@ -81,12 +88,12 @@ Result<std::unique_ptr<Device>> OpenNvmeDevice(const DeviceConfig& config,
   if (!drive) return tl::unexpected(drive.error());
   const auto capacity_bytes = CapacityOf(**drive, config, options);
   if (!capacity_bytes) return tl::unexpected(capacity_bytes.error());
-  const auto target = WorkingTarget(**drive);
+  const auto target = WorkingTarget(**drive, config.polled);
   if (!target) return tl::unexpected(target.error());
   Traits traits;
   traits.name = config.name;
   traits.kind = "nvme";
-  traits.description = Describe(**drive, target->polled);
+  traits.description = Describe(**drive, config.polled, target->polled);
   for (const std::string& remark : options.remarks) traits.description += "; " + remark;
   traits.capacity_bytes = *capacity_bytes;
   traits.numa_node = (*drive)->nodes().numa_node;

@@ -7,7 +7,7 @@
 namespace kvpool::device {
 
 // As OpenDevice, for DeviceKind::kNvme. Held as a block device is: one excludes the other.
-// Completions are polled for where the driver keeps queues for that (nvme.poll_queues).
+// Completions are polled for where the configuration asks and the driver keeps queues for that.
 Result<std::unique_ptr<Device>> OpenNvmeDevice(const DeviceConfig& config,
                                                const OpenOptions& options);
 

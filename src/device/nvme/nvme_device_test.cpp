@@ -4,12 +4,17 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <map>
 #include <thread>
+#include <utility>
 
 #include "device/contract_test.h"
 #include "device/file/drive_device.h"
@@ -62,10 +67,10 @@ class NvmeDevice : public ::testing::Test {
   DeviceConfig config_ = NvmeConfig();
 };
 
-TEST_F(NvmeDevice, TakesAllOfTheDriveAndSaysHow) {
+TEST_F(NvmeDevice, TakesAllOfTheDriveAndPollsWhenAsked) {
   config_.capacity_bytes = 0;
   Create();
-  auto device = OpenDevice(config_, {.remarks = {"as asked"}});
+  auto device = OpenDevice(config_);
   ASSERT_TRUE(device) << device.error().message;
   const Traits& traits = (*device)->traits();
   EXPECT_EQ(traits.kind, "nvme");
@@ -74,6 +79,18 @@ TEST_F(NvmeDevice, TakesAllOfTheDriveAndSaysHow) {
   EXPECT_GE(traits.max_io_bytes, kMaxUnitBytes);
   const int poll_queues = ReadNumber("/sys/module/nvme/parameters/poll_queues", 0);
   EXPECT_EQ(traits.needs_polling, poll_queues > 0);
+  config_.polled = false;
+  device->reset();
+  auto unasked = OpenDevice(config_);
+  ASSERT_TRUE(unasked) << unasked.error().message;
+  EXPECT_FALSE((*unasked)->traits().needs_polling);
+}
+
+TEST_F(NvmeDevice, DescribesThePathTaken) {
+  Create();
+  auto device = OpenDevice(config_, {.remarks = {"as asked"}});
+  ASSERT_TRUE(device) << device.error().message;
+  const Traits& traits = (*device)->traits();
   for (const char* words : {"passthrough", "serial drive", "blocks of", "; as asked"}) {
     EXPECT_NE(traits.description.find(words), std::string::npos) << traits.description;
   }
@@ -296,6 +313,38 @@ TEST_F(NvmeDevice, AResetInTheMiddleLosesNothing) {
       EXPECT_EQ(ios[i]->status, Status::kOk) << round << " " << i;
       EXPECT_TRUE(std::equal(out.data(), out.data() + kMiB, in.data() + i * kMiB));
     }
+  }
+}
+
+// Linux before 6.5 may follow a wild pointer when it takes back polled commands: docs/nvme.md.
+bool TakesBackPolledCommands() {
+  utsname name{};
+  int major = 0;
+  int minor = 0;
+  ::uname(&name);
+  std::sscanf(name.release, "%d.%d", &major, &minor);
+  return std::pair(major, minor) >= std::pair(6, 5);
+}
+
+TEST_F(NvmeDevice, AProcessThatDiesWithIosUnderWayFreesTheDrive) {
+  Create();
+  if (OpenDevice(config_).value()->traits().needs_polling && !TakesBackPolledCommands()) {
+    GTEST_SKIP() << "this kernel cannot take back polled commands: use Linux 6.5 or later";
+  }
+  for (int round = 0; round < 3; ++round) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      auto device = OpenDevice(config_).value();
+      Owner owner(*device);
+      Buffer in(32 * kMiB);
+      SubmitReads(owner, in);
+      ::raise(SIGKILL);
+    }
+    int status = 0;
+    ASSERT_TRUE(Insist([&] { return ::waitpid(child, &status, WNOHANG) == child; }));
+    EXPECT_TRUE(WIFSIGNALED(status));
+    auto device = OpenDevice(config_);
+    ASSERT_TRUE(device) << device.error().message;
   }
 }
 

@@ -36,6 +36,7 @@ inline DeviceConfig NvmeConfig(const std::string& path = TestDrives().front(),
   config.kind = DeviceKind::kNvme;
   config.path = path;
   config.capacity_bytes = capacity_bytes;
+  config.polled = true;  // where there are poll queues
   return config;
 }
 
@@ -43,6 +44,7 @@ inline DeviceConfig NvmeConfig(const std::string& path = TestDrives().front(),
 inline void Erase(const std::string& path) {
   DeviceConfig config = NvmeConfig(path.starts_with("/dev/ng") ? BlockNode(path) : path);
   config.kind = DeviceKind::kBlock;
+  config.polled = false;
   auto drive = OpenRawDrive(config, RawAccess::kHold);
   ASSERT_TRUE(drive) << drive.error().message;
   const std::vector<std::byte> zeros(RawDrive::kMaxBytes);
