@@ -150,7 +150,8 @@ Status ChannelImpl::Submit(FlushRequest& request) {
 
 void ChannelImpl::UnitsDone(Operation& operation) {
   if (operation.kind == OperationKind::kGet) {
-    parts_.store->FinishGet(operation);
+    if (parts_.store->FinishGet(operation)) return Dispatch(operation);
+    operation.EndLayers();
   } else {
     parts_.store->FinishPut(operation);
     if (parts_.mover != nullptr) parts_.mover->Wake();

@@ -298,7 +298,7 @@ void LaneQueue::Complete(Transfer& transfer) {
   }
   std::uint64_t at = 0;
   for (std::uint32_t i = 0; i < transfer.count; ++i) {
-    const UnitWork& work = operation.UnitAt(*transfer.batch, transfer.first + i);
+    UnitWork& work = operation.UnitAt(*transfer.batch, transfer.first + i);
     const bool check = status == Status::kOk && get;
     const std::uint32_t padded = Padded(work.bytes);
     // The operation may be finished, and gone, with its last unit.

@@ -19,21 +19,22 @@ void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t 
   units.resize(devices);
   for (auto& device_units : units) device_units.clear();
   if (batch_capacity_ < devices) {
-    batches_ = std::make_unique<DeviceBatch[]>(devices);
+    for (auto& batches : batches_) batches = std::make_unique<DeviceBatch[]>(devices);
     batch_capacity_ = devices;
   }
-  batch_count_ = 0;
-  unit_count_ = 0;
+  again_ = false;
 }
 
 std::span<const Segment> Operation::SegmentsOfKey(std::uint32_t key) const {
   return SegmentsOf(segments, keys.size(), key);
 }
 
-void Operation::Start(std::uint32_t layers) {
+void Operation::MakeBatches() {
+  batch_count_ = 0;
+  unit_count_ = 0;
   for (std::size_t device = 0; device < units.size(); ++device) {
     if (units[device].empty()) continue;
-    DeviceBatch& batch = batches_[batch_count_++];
+    DeviceBatch& batch = batches_[again_][batch_count_++];
     batch.operation = this;
     batch.device = static_cast<layout::DeviceIndex>(device);
     batch.end = static_cast<std::uint32_t>(units[device].size());
@@ -41,6 +42,15 @@ void Operation::Start(std::uint32_t layers) {
     unit_count_ += units[device].size();
   }
   units_left_.store(unit_count_, std::memory_order_relaxed);
+}
+
+void Operation::StartAgain() {
+  again_ = true;
+  MakeBatches();
+}
+
+void Operation::Start(std::uint32_t layers) {
+  MakeBatches();
   layer_units_left_.assign(layers, 0);
   if (layers == 0) return;
   layers_ready_ = &RequestAccess::LayersReady(static_cast<GetRequest&>(*request));
@@ -85,12 +95,20 @@ void Operation::AdvanceLayers(const UnitWork& work) {
   }
 }
 
-void Operation::UnitDone(const UnitWork& work, Status status) {
+void Operation::EndLayers() {
+  if (layers_ready_ == nullptr) return;
+  layers_ready_->store(static_cast<std::uint32_t>(layer_units_left_.size()),
+                       std::memory_order_release);
+}
+
+void Operation::UnitDone(UnitWork& work, Status status) {
   if (status != Status::kOk) {
+    work.failed = true;
     // Any of several failures will do; all are written before units_left_ reaches zero.
     std::atomic_ref<Status>((*results_)[work.key]).store(status, std::memory_order_relaxed);
   }
-  if (layers_ready_ != nullptr) AdvanceLayers(work);
+  // What failed may come from elsewhere yet; until then its layer is not in place.
+  if (layers_ready_ != nullptr && status == Status::kOk) AdvanceLayers(work);
   if (units_left_.fetch_sub(1, std::memory_order_acq_rel) == 1) sink->UnitsDone(*this);
 }
 

@@ -39,6 +39,7 @@ struct UnitWork {
   std::uint32_t bytes = 0;
   std::uint32_t key = 0;
   std::uint32_t unit = 0;
+  bool failed = false;
 };
 
 // What an operation keeps of one key.
@@ -91,7 +92,11 @@ class Operation {
   // After `units` is filled: counts, makes the batches of the devices that have work.
   // `layers`: the request's layers, for a get's progress; 0: no progress is reported.
   void Start(std::uint32_t layers);
-  std::span<DeviceBatch> batches() { return {batches_.get(), batch_count_}; }
+  // Once, after every unit of the first start is done: `units` has others now. Lanes may still look
+  // at the first batches.
+  void StartAgain();
+  bool started_again() const { return again_; }
+  std::span<DeviceBatch> batches() { return {batches_[again_].get(), batch_count_}; }
 
   UnitWork& UnitAt(const DeviceBatch& batch, std::uint32_t position) {
     return units[batch.device][position];
@@ -99,7 +104,9 @@ class Operation {
   std::span<const Segment> SegmentsOfKey(std::uint32_t key) const;
 
   // Exactly once a unit.
-  void UnitDone(const UnitWork& work, Status status);
+  void UnitDone(UnitWork& work, Status status);
+  // Nothing more will come: every layer is in place, or known to be missing.
+  void EndLayers();
   // For an operation without units.
   bool HasUnits() const { return unit_count_ != 0; }
 
@@ -112,6 +119,7 @@ class Operation {
   bool Reusable() const { return lanes_.load(std::memory_order_acquire) == 0; }
 
  private:
+  void MakeBatches();
   void CountLayers();
   void AdvanceLayers(const UnitWork& work);
   std::pair<std::uint32_t, std::uint32_t> LayersOf(const UnitWork& work) const;
@@ -119,7 +127,8 @@ class Operation {
   std::vector<Status>* results_ = nullptr;
   std::atomic<std::uint32_t>* layers_ready_ = nullptr;
   std::vector<std::uint32_t> layer_units_left_;
-  std::unique_ptr<DeviceBatch[]> batches_;
+  std::unique_ptr<DeviceBatch[]> batches_[2];  // of the first start, of the second
+  bool again_ = false;
   std::size_t batch_capacity_ = 0;
   std::size_t batch_count_ = 0;
   std::uint64_t unit_count_ = 0;

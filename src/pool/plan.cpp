@@ -39,16 +39,17 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   }
   // Layer by layer over all keys: the order in which an engine needs the bytes, and the order in
   // which a put of the same keys laid them down.
-  records_.assign(get.keys.size(), {});
+  views_.assign(get.keys.size(), {});
   for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
     if (operation.keys[key].entry != kNoEntry) {
-      records_[key] = index_.View(operation.keys[key].entry).units;
+      views_[key] = index_.View(operation.keys[key].entry);
     }
   }
+  StartLoads();
   for (std::uint32_t unit = 0; unit < most_units; ++unit) {
     for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
-      if (unit >= records_[key].size()) continue;
-      const layout::UnitRecord& record = records_[key][unit];
+      if (unit >= views_[key].units.size()) continue;
+      const layout::UnitRecord& record = ReadFrom(views_[key], unit, get.lease);
       operation.units[record.device()].push_back({.offset = record.offset(),
                                                   .checksum = record.checksum(),
                                                   .bytes = operation.keys[key].shape.BytesOf(unit),
@@ -257,9 +258,10 @@ void Store::GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
   }
 }
 
-void Store::FinishGet(Operation& operation) {
-  // A unit that failed makes its block absent: the engine recomputes it and puts it again.
+bool Store::FinishGet(Operation& operation) {
   MutexLock lock(mutex_);
+  if (!operation.started_again() && ReadCopies(operation)) return true;
+  // A unit that failed makes its block absent: the engine recomputes it and puts it again.
   for (std::size_t i = 0; i < operation.keys.size(); ++i) {
     KeyWork& key = operation.keys[i];
     if (key.entry == kNoEntry) continue;
@@ -272,6 +274,7 @@ void Store::FinishGet(Operation& operation) {
     Settle(key.entry, index_.Unpin(key.entry));
     key.entry = kNoEntry;
   }
+  return false;
 }
 
 void Store::FinishPut(Operation& operation) {

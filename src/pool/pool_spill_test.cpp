@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "pool/test_pool.h"
 
 namespace kvpool::pool {
@@ -82,7 +84,7 @@ TEST_F(PoolSpill, WhatWasPutIsOnDrivesSoonByItself) {
     Put(*channel_, space_, blocks);
     const bool spilled = AllOnDrives();
     channel_->Wait(std::chrono::milliseconds(1500));  // the recorder's second
-    _exit(spilled ? 0 : 1);  // as if killed: nothing is closed
+    _exit(spilled ? 0 : 1);                           // as if killed: nothing is closed
   }
   int status = 0;
   waitpid(child, &status, 0);
@@ -158,6 +160,57 @@ TEST_F(PoolSpill, WhereDrivesAreFullTheColdestBlocksMakeRoomForCopies) {
   Open();
   EXPECT_EQ(pool_->Match(space_, contexts.back().keys), 16u);
   ExpectSame(contexts.back());
+}
+
+// All units lie in memory first, so each has a second place on a drive.
+class PoolSecondPlaces : public PoolSpill {
+ protected:
+  void PutInMemoryWith(const std::string& faults, const Blocks& blocks) {
+    Configure(32 * kMiB, 32 * kMiB);
+    config_.devices[0].read_bytes_per_s = 1e12;
+    config_.devices[0].faults = faults;
+    for (std::size_t i : {1, 2}) config_.devices[i].read_bytes_per_s = 1e6;
+    Open();
+    ASSERT_EQ(Put(*channel_, space_, blocks), All(blocks.keys.size(), Status::kOk));
+    ASSERT_TRUE(AllOnDrives());
+  }
+};
+
+TEST_F(PoolSecondPlaces, WhatCannotBeReadIsReadFromTheOtherPlace) {
+  const Blocks blocks("c", 16, kBlock);
+  PutInMemoryWith("read.error chance=0.1; seed=7", blocks);
+  for (int i = 0; i < 4; ++i) ExpectSame(blocks);
+  EXPECT_GT(pool_->info().devices[0].io_errors, 0u);
+  EXPECT_GT(Read(1) + Read(2), 0u);
+}
+
+TEST_F(PoolSecondPlaces, WhatIsSpoiledIsReadFromTheOtherPlaceAndGivenUp) {
+  const Blocks blocks("c", 16, kBlock);
+  PutInMemoryWith("read.flip after=64 every=4; seed=7", blocks);
+  for (int i = 0; i < 4; ++i) ExpectSame(blocks);
+  EXPECT_GT(pool_->info().devices[0].checksum_failures, 0u);
+  EXPECT_LT(pool_->info().devices[0].used_bytes, 16 * kBlock);
+}
+
+TEST_F(PoolSecondPlaces, LayersAreNotReadyBeforeTheOtherPlaceHasGivenThem) {
+  const Blocks blocks("c", 16, kBlock);
+  PutInMemoryWith("read.error after=64 every=4; seed=7", blocks);
+  Room room(blocks);
+  GetRequest get;
+  Aim(get, space_, blocks, room);
+  ASSERT_EQ(channel_->Submit(get), Status::kOk);
+  const std::size_t layer_bytes = kBlock / 4;
+  Request* done = nullptr;
+  while (channel_->Poll({&done, 1}) == 0) {
+    const std::uint32_t ready = get.LayersReady();
+    for (std::size_t i = 0; ready > 0 && i < blocks.keys.size(); ++i) {
+      const std::size_t at = i * kBlock + (ready - 1) * layer_bytes;
+      ASSERT_TRUE(std::equal(room.bytes.begin() + at, room.bytes.begin() + at + layer_bytes,
+                             blocks.bytes.begin() + at));
+    }
+  }
+  EXPECT_EQ(get.LayersReady(), 4u);
+  EXPECT_EQ(room.bytes, blocks.bytes);
 }
 
 TEST_F(PoolSpill, ADroppedBlockGivesBackBothPlaces) {

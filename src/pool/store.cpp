@@ -172,11 +172,7 @@ void Store::Remove(EntryId entry) {
   if (view.state == EntryState::kVisible) {
     counts_.blocks -= 1;
     counts_.block_bytes -= view.shape.block_bytes;
-    if (options_.record_changes && Recordable(view)) {
-      catalog::Change change{catalog::Change::Kind::kRemove, {}};
-      change.row.generation = view.generation;
-      changes_.push_back(std::move(change));
-    }
+    if (Recordable(view)) RecordRemoved(view);
   }
   Settle(entry, index_.Doom(entry));
 }
@@ -194,6 +190,13 @@ bool Store::Recordable(const index::EntryView& view) const {
     if (DurablePlace(view, unit).IsNowhere()) return false;
   }
   return true;
+}
+
+void Store::RecordRemoved(const index::EntryView& view) {
+  if (!options_.record_changes) return;
+  catalog::Change change{catalog::Change::Kind::kRemove, {}};
+  change.row.generation = view.generation;
+  changes_.push_back(std::move(change));
 }
 
 void Store::RecordAdded(EntryId entry) {

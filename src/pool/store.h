@@ -59,7 +59,8 @@ class Store {
   void PlanGet(GetRequest& get, Operation& operation);
   void PlanPut(const PutRequest& put, Operation& operation);
   // After the last unit: publishes or frees what was put; lets go of what was read.
-  void FinishGet(Operation& operation);
+  // True: what failed is read again from second places; the operation is to be handed out again.
+  bool FinishGet(Operation& operation);
   void FinishPut(Operation& operation);
 
   void Drop(const DropRequest& drop, Operation& operation);
@@ -131,6 +132,7 @@ class Store {
   void Remove(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   void Settle(index::EntryId entry, bool may_erase) KVPOOL_REQUIRES(mutex_);
   void RecordAdded(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  void RecordRemoved(const index::EntryView& view) KVPOOL_REQUIRES(mutex_);
   bool IsVolatile(const layout::UnitRecord& unit) const {
     return devices_[unit.device()]->volatile_bytes;
   }
@@ -144,6 +146,13 @@ class Store {
   bool MayEvictToSpill() const KVPOOL_REQUIRES(mutex_);
   void FinishMoved(const MovedUnit& unit) KVPOOL_REQUIRES(mutex_);
   void BecomeDurable(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  bool ReadCopies(Operation& operation) KVPOOL_REQUIRES(mutex_);
+  bool HasOtherPlaces(const Operation& operation, std::uint32_t key) const KVPOOL_REQUIRES(mutex_);
+  void UseOtherPlace(Operation& operation, UnitWork& work, layout::DeviceIndex failed)
+      KVPOOL_REQUIRES(mutex_);
+  const layout::UnitRecord& ReadFrom(const index::EntryView& view, std::uint32_t unit, bool lease)
+      KVPOOL_REQUIRES(mutex_);
+  void StartLoads() KVPOOL_REQUIRES(mutex_);
   bool AnyDirtyBelow(std::uint64_t generation) const KVPOOL_REQUIRES(mutex_);
   bool DemoteOne() KVPOOL_REQUIRES(mutex_);
   bool Demote(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
@@ -172,17 +181,22 @@ class Store {
   };
   std::deque<Waiting> dirty_ KVPOOL_GUARDED_BY(mutex_);      // with units in memory only
   std::deque<Waiting> clean_ KVPOOL_GUARDED_BY(mutex_);      // with units in memory and on a drive
-  std::vector<Waiting> moving_ KVPOOL_GUARDED_BY(mutex_);  // dirty, and on their way
+  std::vector<Waiting> moving_ KVPOOL_GUARDED_BY(mutex_);    // dirty, and on their way
   std::uint64_t dirty_bytes_ KVPOOL_GUARDED_BY(mutex_) = 0;  // slots in memory without a copy
   Counts counts_ KVPOOL_GUARDED_BY(mutex_);
   // Scratch of planning; kept so that requests do not allocate.
-  std::vector<std::span<layout::UnitRecord>> records_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<index::EntryView> views_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::uint64_t> slots_needed_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::size_t> slots_given_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<layout::DeviceRate> rates_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<layout::DeviceIndex> dealt_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::vector<std::uint64_t>> offsets_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::uint32_t> group_ KVPOOL_GUARDED_BY(mutex_);
+  struct Load {
+    double busy_until_ns = 0;  // with what it was given to read
+    double ns_per_byte = 0;
+  };
+  std::vector<Load> loads_ KVPOOL_GUARDED_BY(mutex_);  // by device
 };
 
 // Digest over every field of a spec.

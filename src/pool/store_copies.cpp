@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/checksum.h"
+#include "pool/segments.h"
 #include "pool/store.h"
 
 namespace kvpool::pool {
@@ -251,6 +252,100 @@ bool Store::SettleFlush(Operation& operation) {
     key.entry = kNoEntry;
   }
   return !waits;
+}
+
+// How long each device has to work on what it was given, at its own speed.
+void Store::StartLoads() {
+  const auto now_ns = static_cast<double>(options_.clock->NowNs());
+  loads_.resize(devices_.size());
+  for (std::size_t i = 0; i < loads_.size(); ++i) {
+    loads_[i].busy_until_ns = std::max(loads_[i].busy_until_ns, now_ns);
+    loads_[i].ns_per_byte = 1e9 / devices_[i]->config.read_bytes_per_s;
+  }
+}
+
+// Where a unit is read from: of two places the one that has it sooner. Leased memory costs nothing.
+const UnitRecord& Store::ReadFrom(const index::EntryView& view, std::uint32_t unit, bool lease) {
+  const auto ends_ns = [&](const UnitRecord& record) {
+    const Load& load = loads_[record.device()];
+    return load.busy_until_ns + load.ns_per_byte * view.shape.BytesOf(unit);
+  };
+  const UnitRecord* from = &view.units[unit];
+  const bool choice = !lease && !view.copies.empty() && !view.copies[unit].IsNowhere();
+  if (choice && ends_ns(view.copies[unit]) < ends_ns(*from)) from = &view.copies[unit];
+  loads_[from->device()].busy_until_ns = ends_ns(*from);
+  return *from;
+}
+
+// A get has units that failed. Those of blocks that have all of them elsewhere are read from there.
+bool Store::ReadCopies(Operation& operation) {
+  const auto repairable = [&](std::uint32_t key) {
+    const Status status = operation.KeyStatus(key);
+    return operation.keys[key].entry != kNoEntry &&
+           (status == Status::kCorrupt || status == Status::kIoError) &&
+           HasOtherPlaces(operation, key);
+  };
+  std::vector<std::uint8_t> repaired(operation.keys.size(), 0);
+  bool any = false;
+  for (std::uint32_t key = 0; key < operation.keys.size(); ++key) {
+    repaired[key] = repairable(key);
+    any |= repaired[key] != 0;
+  }
+  if (!any) return false;
+  std::vector<std::vector<UnitWork>> failed(operation.units.size());
+  failed.swap(operation.units);
+  for (std::size_t device = 0; device < failed.size(); ++device) {
+    for (UnitWork& work : failed[device]) {
+      if (!work.failed || repaired[work.key] == 0) continue;
+      UseOtherPlace(operation, work, static_cast<layout::DeviceIndex>(device));
+    }
+  }
+  for (std::uint32_t key = 0; key < operation.keys.size(); ++key) {
+    if (repaired[key] != 0) operation.SetKeyStatus(key, Status::kOk);
+  }
+  operation.StartAgain();
+  return true;
+}
+
+bool Store::HasOtherPlaces(const Operation& operation, std::uint32_t key) const {
+  const auto view = index_.View(operation.keys[key].entry);
+  if (view.copies.empty() || view.state != EntryState::kVisible) return false;
+  const bool has_room = TotalBytes(operation.SegmentsOfKey(key)) >= view.shape.block_bytes;
+  for (const auto& device_units : operation.units) {
+    for (const UnitWork& work : device_units) {
+      if (!work.failed || work.key != key) continue;
+      if (view.copies[work.unit].IsNowhere() || (operation.lease && !has_room)) return false;
+    }
+  }
+  return true;
+}
+
+// The place that failed becomes the second one. What is damaged is given up, unless somebody else
+// still reads it.
+void Store::UseOtherPlace(Operation& operation, UnitWork& work, layout::DeviceIndex failed) {
+  const EntryId entry = operation.keys[work.key].entry;
+  const auto view = index_.View(entry);
+  const auto is_failed = [&](const UnitRecord& record) {
+    return record.device() == failed && record.offset() == work.offset;
+  };
+  if (is_failed(view.units[work.unit])) std::swap(view.units[work.unit], view.copies[work.unit]);
+  UnitRecord& bad = view.copies[work.unit];
+  if (operation.KeyStatus(work.key) == Status::kCorrupt && is_failed(bad) &&
+      index_.pins(entry) == 1) {
+    const bool was_recorded = Recordable(view);
+    FreeSlot(std::exchange(bad, UnitRecord::Nowhere()));
+    if (IsVolatile(view.units[work.unit])) dirty_bytes_ += view.shape.slot_bytes;
+    if (was_recorded && !Recordable(view)) {
+      RecordRemoved(view);
+      AddDirty(entry);
+    }
+  }
+  const UnitRecord& good = view.units[work.unit];
+  operation.units[good.device()].push_back({.offset = good.offset(),
+                                            .checksum = good.checksum(),
+                                            .bytes = work.bytes,
+                                            .key = work.key,
+                                            .unit = work.unit});
 }
 
 }  // namespace kvpool::pool
