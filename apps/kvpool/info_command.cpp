@@ -40,18 +40,23 @@ std::vector<Row> InfoRows(const Config& config, const PoolInfo& info) {
                     {"used_bytes", device.used_bytes},
                     {"read_bytes_per_s", device.read_bytes_per_s},
                     {"write_bytes_per_s", device.write_bytes_per_s},
-                    {"share", device.share}});
+                    {"share", device.share},
+                    {"state", std::string(ToString(device.state))},
+                    {"state_reason", device.state_reason},
+                    {"io_errors", device.io_errors},
+                    {"checksum_failures", device.checksum_failures},
+                    {"missed_deadlines", device.missed_deadlines}});
   }
   return rows;
 }
 
 void PrintInfo(const PoolInfo& info, std::FILE* out) {
-  Table table({"device", "kind", "capacity", "used", "read", "write", "share", "path"});
+  Table table({"device", "kind", "state", "capacity", "used", "read", "write", "share", "path"});
   for (const DeviceInfo& device : info.devices) {
-    table.Add({device.name, device.kind, FormatBytes(device.capacity_bytes),
-               FormatBytes(device.used_bytes), FormatRate(device.read_bytes_per_s),
-               FormatRate(device.write_bytes_per_s), fmt::format("{:.1f} %", 100 * device.share),
-               device.description});
+    table.Add({device.name, device.kind, std::string(ToString(device.state)),
+               FormatBytes(device.capacity_bytes), FormatBytes(device.used_bytes),
+               FormatRate(device.read_bytes_per_s), FormatRate(device.write_bytes_per_s),
+               fmt::format("{:.1f} %", 100 * device.share), device.description});
   }
   fmt::print(out, "pool \"{}\": {} blocks, {}\n", info.name, info.blocks,
              FormatBytes(info.block_bytes));
@@ -60,6 +65,10 @@ void PrintInfo(const PoolInfo& info, std::FILE* out) {
                info.blocks_lost_at_open);
   }
   table.Print(out);
+  for (const DeviceInfo& device : info.devices) {
+    if (device.state == DeviceState::kServing) continue;
+    fmt::print(out, "{} is {}: {}\n", device.name, ToString(device.state), device.state_reason);
+  }
 }
 
 Result<void> RunInfo(const InfoOptions& options) {

@@ -18,6 +18,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kvpool/channel.h"
@@ -36,6 +37,15 @@ class Memory {
   virtual std::string description() const = 0;  // "hugepages, locked", "4 KiB pages", ...
 };
 
+enum class DeviceState : std::uint8_t {
+  kServing,
+  kDrained,  // it failed too often: nothing is placed or asked there, what it held is not found
+};
+
+constexpr std::string_view ToString(DeviceState state) {
+  return state == DeviceState::kServing ? "serving" : "drained";
+}
+
 struct DeviceInfo {
   std::string name;
   std::string kind;         // "memory", "file", "block", "nvme", "spdk"
@@ -49,6 +59,9 @@ struct DeviceInfo {
   std::uint64_t bytes_written = 0;
   std::uint64_t io_errors = 0;
   std::uint64_t checksum_failures = 0;
+  std::uint64_t missed_deadlines = 0;  // requests that ended by theirs while it held transfers
+  DeviceState state = DeviceState::kServing;
+  std::string state_reason;  // why it does not serve: one sentence
 };
 
 struct PoolInfo {

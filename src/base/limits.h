@@ -26,4 +26,15 @@ inline constexpr std::uint32_t kMaxUnitBytes = 1 * kMiB;  // one I/O of any devi
 // What every transfer to a drive is aligned to.
 inline constexpr std::uint32_t kIoAlignment = 4096;
 
+// When a device is drained (pool/health.h). A transfer that a device holds for longer than its
+// patience was not just issued late: three requests that end by their deadline over such a one,
+// with nothing done in between, are no hiccup.
+inline constexpr std::int64_t kPatienceNs = 250'000'000;
+inline constexpr std::uint32_t kMaxMissedDeadlinesInARow = 3;
+inline constexpr std::uint32_t kMaxErrorsInARow = 16;
+// Of traffic, read and written: errors and wrong bytes count within so much of it.
+inline constexpr std::uint64_t kHealthWindowBytes = 1 * kGiB;
+inline constexpr std::uint32_t kMaxErrorsInWindow = 64;
+inline constexpr std::uint32_t kMaxChecksumFailuresInWindow = 8;
+
 }  // namespace kvpool

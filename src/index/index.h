@@ -103,6 +103,16 @@ class Index {
       if (entries_[entry].state == EntryState::kVisible) visit(entry);
     }
   }
+  // The same for the next `count` ids from `from` on, so that a walk can be made in short steps.
+  // Returns where the next one starts; kNoEntry: nowhere.
+  template <class Visit>
+  EntryId ForSome(EntryId from, EntryId count, Visit&& visit) const {
+    EntryId entry = from;
+    for (; entry < end_ && entry - from < count; ++entry) {
+      if (entries_[entry].state == EntryState::kVisible) visit(entry);
+    }
+    return entry < end_ ? entry : kNoEntry;
+  }
 
  private:
   // 80 bytes; what a lookup reads comes first and never straddles a cache line.

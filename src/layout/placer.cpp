@@ -158,7 +158,7 @@ class Placer::Impl {
     last_links_.assign(request.links.begin(), request.links.end());
 
     std::vector<DeviceRate> devices = last_devices_;
-    for (DeviceRate& device : devices) device.free_units = kPlenty;
+    for (DeviceRate& device : devices) device.free_units = device.closed ? 0 : kPlenty;
     Deal deal{Quantised(OptimalShares(kPlenty, devices, request.links)), request.units_per_block,
               request.slices};
     const auto found = std::find_if(tables_.begin(), tables_.end(),
@@ -181,7 +181,7 @@ class Placer::Impl {
                       last_links_.end(), SameLink);
   }
   static bool SameRate(const DeviceRate& a, const DeviceRate& b) {
-    return a.read_bytes_per_s == b.read_bytes_per_s && a.scarce == b.scarce;
+    return a.read_bytes_per_s == b.read_bytes_per_s && a.scarce == b.scarce && a.closed == b.closed;
   }
   static bool SameLink(const LinkRate& a, const LinkRate& b) {
     return a.bytes_per_s == b.bytes_per_s && a.device_mask == b.device_mask;

@@ -14,6 +14,7 @@ struct DeviceRate {
   double read_bytes_per_s = 0;   // as seen from the destination; > 0
   std::uint64_t free_units = 0;  // it can take no more than this
   bool scarce = false;           // memory: spend as little as the best finish allows
+  bool closed = false;           // takes nothing, free_units is 0: the others share its part
 };
 
 // What several devices share on the way. Links nest or are disjoint.

@@ -9,6 +9,7 @@
 #include "device/device.h"
 #include "kvpool/config.h"
 #include "layout/space_map.h"
+#include "pool/health.h"
 
 namespace kvpool::pool {
 
@@ -23,8 +24,10 @@ struct DeviceSlot {
   std::atomic<std::uint64_t> bytes_read{0};
   std::atomic<std::uint64_t> bytes_written{0};
   std::atomic<std::uint64_t> bytes_flushed{0};  // of bytes_written, known to survive a power cut
-  std::atomic<std::uint64_t> io_errors{0};
-  std::atomic<std::uint64_t> checksum_failures{0};
+  Health health;
+
+  bool serves() const { return health.serves(); }
+  std::uint64_t moved_bytes() const { return bytes_read.load() + bytes_written.load(); }
 };
 
 }  // namespace kvpool::pool

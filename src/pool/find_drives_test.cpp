@@ -9,6 +9,7 @@
 namespace kvpool::pool {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr std::uint64_t kPool = 7;

@@ -56,6 +56,7 @@ void LaneQueue::Add(DeviceBatch& batch) {
 }
 
 bool LaneQueue::Step(std::int64_t now_ns) {
+  now_ns_ = now_ns;
   if (now_ns >= next_deadline_ns_) Expire(now_ns);
   bool moved = Collect();
   moved |= Issue();
@@ -233,6 +234,7 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
     transfer.pieces.assign(1, {transfer.staging, transfer.io.bytes});
   }
   transfer.cancelled = false;
+  transfer.issued_ns = now_ns_;
   transfer.io.op = put                ? device::Op::kWrite
                    : Lends(operation) ? device::Op::kLend
                                       : device::Op::kRead;
@@ -279,7 +281,7 @@ Status LaneQueue::Check(Transfer& transfer, const UnitWork& work, std::uint64_t 
     found = ChecksumOf(operation, work);
   }
   if (found == work.checksum) return Status::kOk;
-  slot_.checksum_failures.fetch_add(1, std::memory_order_relaxed);
+  slot_.health.Corrupted(slot_.moved_bytes(), operation.keys[work.key].recent);
   return Status::kCorrupt;
 }
 
@@ -290,10 +292,11 @@ void LaneQueue::Complete(Transfer& transfer) {
   if (status == Status::kOk) {
     (get ? slot_.bytes_read : slot_.bytes_written)
         .fetch_add(transfer.io.bytes, std::memory_order_relaxed);
+    slot_.health.Succeeded();
   } else if (transfer.cancelled) {
     status = Status::kTimedOut;
   } else {
-    slot_.io_errors.fetch_add(1, std::memory_order_relaxed);
+    slot_.health.Failed(slot_.moved_bytes());
     status = Status::kIoError;
   }
   std::uint64_t at = 0;
@@ -341,17 +344,20 @@ void LaneQueue::Expire(std::int64_t now_ns) {
       }
     }
   }
+  std::int64_t longest_held_ns = -1;
   for (const auto& transfer : transfers_) {
     const bool flying = std::find(free_.begin(), free_.end(), transfer.get()) == free_.end();
     if (!flying || transfer->cancelled) continue;
     const std::int64_t deadline = transfer->batch->operation->deadline_ns;
     if (now_ns >= deadline) {
       transfer->cancelled = true;
+      longest_held_ns = std::max(longest_held_ns, now_ns - transfer->issued_ns);
       queue_->Cancel(transfer->io);
     } else {
       next_deadline_ns_ = std::min(next_deadline_ns_, deadline);
     }
   }
+  if (longest_held_ns >= 0) slot_.health.MissedDeadline(longest_held_ns);
 }
 
 }  // namespace kvpool::pool

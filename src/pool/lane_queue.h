@@ -49,6 +49,7 @@ class LaneQueue {
     std::uint32_t count = 0;
     std::byte* staging = nullptr;
     bool cancelled = false;
+    std::int64_t issued_ns = 0;
     std::vector<iovec> pieces;
   };
   struct Issued {
@@ -92,6 +93,7 @@ class LaneQueue {
   UnitChecksum checksum_;
   std::uint32_t in_flight_ = 0;
   std::uint32_t background_in_flight_ = 0;  // of these
+  std::int64_t now_ns_ = 0;                 // of this Step
   std::int64_t next_deadline_ns_ = device::Queue::kNever;
 };
 

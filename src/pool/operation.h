@@ -46,6 +46,7 @@ struct UnitWork {
 struct KeyWork {
   index::EntryId entry = index::kNoEntry;
   std::uint64_t seed = 0;  // of its checksums
+  bool recent = true;      // written since the pool was opened
   layout::BlockShape shape;
 };
 

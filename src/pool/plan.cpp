@@ -17,9 +17,10 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   auto& block_bytes = RequestAccess::BlockBytes(get);
   block_bytes.assign(get.keys.size(), 0);
   MutexLock lock(mutex_);
+  drained_ = DrainedMask();
   std::uint32_t most_units = 0;
   for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
-    const EntryId entry = index_.Find(get.space.id, get.keys[key]);
+    const EntryId entry = FindUsable(get.space.id, get.keys[key]);
     if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
       operation.SetKeyStatus(key, Status::kNotFound);
       continue;
@@ -33,7 +34,7 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
     index_.Pin(entry);
     operation.keys[key] = {
         entry, ChecksumSeed(spaces_[get.space.id].digest, get.keys[key], view.generation),
-        view.shape};
+        view.shape, view.generation > restored_generations_};
     block_bytes[key] = view.shape.block_bytes;
     most_units = std::max(most_units, view.shape.units);
   }
@@ -59,6 +60,14 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   }
 }
 
+// As Index::Find, and what lies on drained devices only goes when it is seen.
+EntryId Store::FindUsable(std::uint32_t space, Key key) {
+  const EntryId entry = index_.Find(space, key);
+  if (entry == kNoEntry || drained_ == 0) return entry;
+  const bool lost = index_.View(entry).state == EntryState::kVisible && !Rescue(entry);
+  return lost ? kNoEntry : entry;
+}
+
 // How much of a block's room a get needs: all of it, or up to the last unit that cannot be leased.
 std::uint64_t Store::BytesNeeded(const index::EntryView& view, bool lease) const {
   std::uint32_t unit = view.shape.units;
@@ -69,6 +78,7 @@ std::uint64_t Store::BytesNeeded(const index::EntryView& view, bool lease) const
 
 void Store::PlanPut(const PutRequest& put, Operation& operation) {
   MutexLock lock(mutex_);
+  drained_ = DrainedMask();
   AdmitKeys(put, operation);
   std::uint64_t first_ordinal = put.ordinal.value_or(0);
   if (!put.ordinal) {
@@ -113,7 +123,7 @@ void Store::AdmitKeys(const PutRequest& put, Operation& operation) {
       operation.SetKeyStatus(key, Status::kUnsupported);
       continue;
     }
-    const EntryId present = index_.Find(put.space.id, name);
+    const EntryId present = FindUsable(put.space.id, name);
     if (present != kNoEntry) {
       if (index_.View(present).state == EntryState::kVisible) {
         index_.Reference(present, ParentOf(put, key));
@@ -187,9 +197,9 @@ std::uint64_t Store::MakeRoom(const layout::BlockShape& shape, std::uint32_t spa
 // What devices without anything that can go would hold, at most: asking for more must not evict.
 std::uint64_t Store::AttainableUnits(const layout::BlockShape& shape, bool durable) const {
   std::uint64_t units = 0;
-  for (const auto& slot : devices_) {
-    if (durable && slot->volatile_bytes) continue;
-    units += slot->space->capacity_bytes() / kSlabBytes * (kSlabBytes / shape.slot_bytes);
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    if (!Takes(i, durable)) continue;
+    units += devices_[i]->space->capacity_bytes() / kSlabBytes * (kSlabBytes / shape.slot_bytes);
   }
   // Which devices the pinned blocks lie on is not known: for a durable put they may be others.
   const std::uint64_t pinned = durable ? 0 : index_.pinned_slot_bytes() / shape.slot_bytes;
@@ -198,27 +208,29 @@ std::uint64_t Store::AttainableUnits(const layout::BlockShape& shape, bool durab
 
 std::uint64_t Store::FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const {
   std::uint64_t free = 0;
-  for (const auto& slot : devices_) {
-    free += UsableUnits(*slot, space, slot_bytes, durable);
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    free += UsableUnits(i, space, slot_bytes, durable);
   }
   return free;
 }
 
-std::uint64_t Store::UsableUnits(const DeviceSlot& slot, std::uint32_t space,
-                                 std::uint32_t slot_bytes, bool durable) const {
-  const std::uint64_t free = slot.space->FreeSlots(space, slot_bytes);
-  if (!slot.volatile_bytes) return free;
-  return durable ? 0 : std::min(free, DirtyUnitsAllowed(slot_bytes));
+std::uint64_t Store::UsableUnits(std::size_t device, std::uint32_t space, std::uint32_t slot_bytes,
+                                 bool durable) const {
+  if (!Takes(device, durable)) return 0;
+  const std::uint64_t free = devices_[device]->space->FreeSlots(space, slot_bytes);
+  return devices_[device]->volatile_bytes ? std::min(free, DirtyUnitsAllowed(slot_bytes)) : free;
 }
 
 void Store::Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) {
   rates_.clear();
-  for (const auto& slot : devices_) {
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    const DeviceSlot& slot = *devices_[i];
     rates_.push_back({.read_bytes_per_s = options_.placement == Placement::kEqual
                                               ? 1.0
-                                              : slot->config.read_bytes_per_s,
-                      .free_units = UsableUnits(*slot, space, slot_bytes, durable),
-                      .scarce = slot->volatile_bytes});
+                                              : slot.config.read_bytes_per_s,
+                      .free_units = UsableUnits(i, space, slot_bytes, durable),
+                      .scarce = slot.volatile_bytes,
+                      .closed = !Takes(i, durable)});
   }
 }
 
@@ -279,6 +291,7 @@ bool Store::FinishGet(Operation& operation) {
 
 void Store::FinishPut(Operation& operation) {
   MutexLock lock(mutex_);
+  const std::uint64_t drained = DrainedMask();
   for (const auto& device_units : operation.units) {
     for (const UnitWork& work : device_units) {
       index_.View(operation.keys[work.key].entry).units[work.unit].set_checksum(work.checksum);
@@ -287,6 +300,9 @@ void Store::FinishPut(Operation& operation) {
   for (std::size_t i = 0; i < operation.keys.size(); ++i) {
     const KeyWork& key = operation.keys[i];
     if (key.entry == kNoEntry) continue;
+    if (operation.KeyStatus(i) == Status::kOk && IsLost(index_.View(key.entry), drained)) {
+      operation.SetKeyStatus(i, Status::kIoError);
+    }
     if (operation.KeyStatus(i) == Status::kOk) {
       index_.Publish(key.entry);
       counts_.blocks += 1;
@@ -310,8 +326,9 @@ std::vector<double> Store::WantedShares() const {
     rates.push_back({.read_bytes_per_s = options_.placement == Placement::kEqual
                                              ? 1.0
                                              : slot->config.read_bytes_per_s,
-                     .free_units = ~std::uint64_t{0} >> 8,
-                     .scarce = slot->volatile_bytes});
+                     .free_units = slot->serves() ? ~std::uint64_t{0} >> 8 : 0,
+                     .scarce = slot->volatile_bytes,
+                     .closed = !slot->serves()});
   }
   return layout::OptimalShares(1.0, rates, options_.links);
 }

@@ -180,8 +180,11 @@ PoolInfo PoolImpl::info() const {
                             .share = shares[i],
                             .bytes_read = slot.bytes_read.load(),
                             .bytes_written = slot.bytes_written.load(),
-                            .io_errors = slot.io_errors.load(),
-                            .checksum_failures = slot.checksum_failures.load()});
+                            .io_errors = slot.health.io_errors(),
+                            .checksum_failures = slot.health.checksum_failures(),
+                            .missed_deadlines = slot.health.missed_deadlines(),
+                            .state = slot.health.state(),
+                            .state_reason = slot.health.reason()});
   }
   for (const auto& lane : lanes_) {
     info.lane_thread_ids.push_back(lane->thread_id());

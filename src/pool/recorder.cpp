@@ -88,6 +88,7 @@ Result<std::uint32_t> Recorder::SpaceId(const SpaceSpec& spec) {
 
 bool Recorder::Step() {
   if (stopped_) return false;
+  if (store_.SweepDrained()) return true;  // there is more
   const bool begun = !recording_ && Begin();
   if (!recording_ || !StepFlushes()) return begun;
   End();

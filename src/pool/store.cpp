@@ -95,9 +95,11 @@ bool Store::CheckFlush(const FlushRequest& flush, Operation& operation) {
     operation.generation = next_generation_;
     return !AnyDirtyBelow(next_generation_);
   }
+  const std::uint64_t drained = DrainedMask();
   for (std::size_t i = 0; i < flush.keys.size(); ++i) {
     const EntryId entry = index_.Find(flush.space.id, flush.keys[i]);
-    if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
+    if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible ||
+        IsLost(index_.View(entry), drained)) {
       operation.SetKeyStatus(i, Status::kNotFound);
     } else if (!options_.record_changes) {
       operation.SetKeyStatus(i, Status::kUnsupported);
@@ -235,7 +237,7 @@ bool Store::ReserveSlots(const catalog::BlockRow& row, const layout::BlockShape&
     const layout::UnitRecord& unit = row.units[reserved];
     if (unit.device() >= devices_.size()) break;
     DeviceSlot& slot = *devices_[unit.device()];
-    if (slot.volatile_bytes) break;
+    if (slot.volatile_bytes || !slot.serves()) break;
     if (!slot.space->Reserve(row.space, shape.slot_bytes, unit.offset())) break;
   }
   if (reserved == row.units.size()) return true;
@@ -285,6 +287,7 @@ std::uint64_t Store::Restore(std::span<const catalog::BlockRow> rows,
     change.row.generation = row.generation;
     changes_.push_back(std::move(change));
   }
+  restored_generations_ = next_generation_ - 1;
   // Oldest first: parents come before children, and the newest end as the most recently used.
   for (std::size_t i = rows.size(); i-- > 0;) {
     if (entries[i] == kNoEntry) continue;

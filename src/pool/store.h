@@ -85,6 +85,10 @@ class Store {
   // that was ever recorded.
   std::uint64_t Restore(std::span<const catalog::BlockRow> rows, std::uint64_t highest_generation);
 
+  // Removes some of what lies on drained devices. False when nothing is left there. Short: call it
+  // again and again.
+  bool SweepDrained();
+
   // Appends what has to be recorded since the last call, in order.
   void TakeChanges(std::vector<catalog::Change>& changes);
 
@@ -125,7 +129,7 @@ class Store {
   void Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) KVPOOL_REQUIRES(mutex_);
   std::uint64_t FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const
       KVPOOL_REQUIRES(mutex_);
-  std::uint64_t UsableUnits(const DeviceSlot& slot, std::uint32_t space, std::uint32_t slot_bytes,
+  std::uint64_t UsableUnits(std::size_t device, std::uint32_t space, std::uint32_t slot_bytes,
                             bool durable) const KVPOOL_REQUIRES(mutex_);
   index::EntryId ParentOf(const PutRequest& put, std::uint32_t key) const KVPOOL_REQUIRES(mutex_);
   bool EvictOne() KVPOOL_REQUIRES(mutex_);
@@ -164,6 +168,16 @@ class Store {
   bool ReserveSlots(const catalog::BlockRow& row, const layout::BlockShape& shape)
       KVPOOL_REQUIRES(mutex_);
 
+  std::uint64_t DrainedMask() const;
+  // May new units go there, by the drained devices that the plan started with?
+  bool Takes(std::size_t device, bool durable) const KVPOOL_REQUIRES(mutex_);
+  index::EntryId FindUsable(std::uint32_t space, Key key) KVPOOL_REQUIRES(mutex_);
+  // Takes what lies on drained devices out of a block that is visible. False: something was only
+  // there, and the block is removed.
+  bool Rescue(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  void RecordAgain(index::EntryId entry, bool was_recorded) KVPOOL_REQUIRES(mutex_);
+  static bool IsLost(const index::EntryView& view, std::uint64_t drained);
+
   const StoreOptions options_;
   const std::span<const std::unique_ptr<DeviceSlot>> devices_;
 
@@ -184,6 +198,11 @@ class Store {
   std::vector<Waiting> moving_ KVPOOL_GUARDED_BY(mutex_);    // dirty, and on their way
   std::uint64_t dirty_bytes_ KVPOOL_GUARDED_BY(mutex_) = 0;  // slots in memory without a copy
   Counts counts_ KVPOOL_GUARDED_BY(mutex_);
+  std::uint64_t restored_generations_ KVPOOL_GUARDED_BY(mutex_) = 0;  // those up to it
+  // Bit i: device i is drained. Taken at the start of each plan, so that it stays the same in it.
+  std::uint64_t drained_ KVPOOL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t sweeping_ KVPOOL_GUARDED_BY(mutex_) = 0;  // the devices of the present sweep
+  index::EntryId swept_to_ KVPOOL_GUARDED_BY(mutex_) = 0;
   // Scratch of planning; kept so that requests do not allocate.
   std::vector<index::EntryView> views_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::uint64_t> slots_needed_ KVPOOL_GUARDED_BY(mutex_);
@@ -192,6 +211,7 @@ class Store {
   std::vector<layout::DeviceIndex> dealt_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::vector<std::uint64_t>> offsets_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::uint32_t> group_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<index::EntryId> lost_ KVPOOL_GUARDED_BY(mutex_);
   struct Load {
     double busy_until_ns = 0;  // with what it was given to read
     double ns_per_byte = 0;

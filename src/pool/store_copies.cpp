@@ -41,6 +41,7 @@ void Store::AddDirty(EntryId entry) {
 
 bool Store::PlanSpill(std::uint64_t bytes, Move& move) {
   MutexLock lock(mutex_);
+  drained_ = DrainedMask();
   std::uint64_t left = bytes;
   while (!dirty_.empty() && left > 0) {
     const Waiting waiting = dirty_.front();
@@ -118,6 +119,7 @@ bool Store::MayEvictToSpill() const {
   std::uint64_t memory = 0;
   std::uint64_t drives = 0;
   for (const auto& slot : devices_) {
+    if (!slot->serves()) continue;
     (slot->volatile_bytes ? memory : drives) += slot->space->capacity_bytes();
   }
   return drives >= memory;
@@ -144,6 +146,7 @@ void Store::FinishMoved(const MovedUnit& unit) {
   const auto view = index_.View(unit.entry);
   const bool damaged = unit.status == Status::kCorrupt;
   const bool wanted = view.state == EntryState::kVisible && unit.status == Status::kOk &&
+                      devices_[unit.to.device()]->serves() &&
                       DurablePlace(view, unit.unit).IsNowhere();
   if (!wanted) {
     FreeSlot(unit.to);
@@ -195,7 +198,7 @@ void Store::MakeRoomInMemory(std::uint32_t space, const layout::BlockShape& shap
   Rates(space, shape.slot_bytes, false);
   std::vector<layout::DeviceRate> ideal = rates_;
   for (std::size_t i = 0; i < ideal.size(); ++i) {
-    if (devices_[i]->volatile_bytes) ideal[i].free_units = units;
+    if (devices_[i]->volatile_bytes && !ideal[i].closed) ideal[i].free_units = units;
   }
   const auto shares = layout::OptimalShares(static_cast<double>(units), ideal, options_.links);
   for (std::size_t i = 0; i < ideal.size(); ++i) {
@@ -211,7 +214,7 @@ std::uint64_t Store::DirtyUnitsAllowed(std::uint32_t slot_bytes) const {
   if (!options_.spill || !MayEvictToSpill()) return ~std::uint64_t{0};
   double rate = 0;
   for (const auto& slot : devices_) {
-    if (!slot->volatile_bytes) rate += slot->config.write_bytes_per_s;
+    if (!slot->volatile_bytes && slot->serves()) rate += slot->config.write_bytes_per_s;
   }
   const auto limit = static_cast<std::uint64_t>(rate * kSpillSeconds);
   return limit > dirty_bytes_ ? (limit - dirty_bytes_) / slot_bytes : 0;

@@ -1,0 +1,98 @@
+// What Store does about devices that are drained.
+#include <algorithm>
+#include <utility>
+
+#include "pool/store.h"
+
+namespace kvpool::pool {
+
+using index::EntryId;
+using index::kNoEntry;
+using layout::UnitRecord;
+
+namespace {
+
+constexpr EntryId kSweepAtOnce = 4096;  // entries: some 100 us under the lock
+
+bool LiesOn(const UnitRecord& unit, std::uint64_t devices) {
+  return !unit.IsNowhere() && (devices >> unit.device() & 1) != 0;
+}
+
+bool Touches(const index::EntryView& view, std::uint64_t devices) {
+  const auto on = [devices](const UnitRecord& unit) { return LiesOn(unit, devices); };
+  return std::any_of(view.units.begin(), view.units.end(), on) ||
+         std::any_of(view.copies.begin(), view.copies.end(), on);
+}
+
+}  // namespace
+
+std::uint64_t Store::DrainedMask() const {
+  std::uint64_t mask = 0;
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    if (!devices_[i]->serves()) mask |= std::uint64_t{1} << i;
+  }
+  return mask;
+}
+
+bool Store::Takes(std::size_t device, bool durable) const {
+  return (drained_ >> device & 1) == 0 && !(durable && devices_[device]->volatile_bytes);
+}
+
+bool Store::IsLost(const index::EntryView& view, std::uint64_t drained) {
+  if (drained == 0) return false;
+  for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
+    if (!LiesOn(view.units[unit], drained)) continue;
+    if (view.copies.empty() || view.copies[unit].IsNowhere()) return true;
+    if (LiesOn(view.copies[unit], drained)) return true;
+  }
+  return false;
+}
+
+bool Store::Rescue(EntryId entry) {
+  const auto view = index_.View(entry);
+  if (IsLost(view, drained_)) {
+    Remove(entry);
+    return false;
+  }
+  if (view.copies.empty()) return true;
+  const bool was_recorded = Recordable(view);
+  bool changed = false;
+  for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
+    const bool first = LiesOn(view.units[unit], drained_);
+    if (!first && !LiesOn(view.copies[unit], drained_)) continue;
+    if (first) std::swap(view.units[unit], view.copies[unit]);
+    FreeSlot(view.copies[unit]);
+    view.copies[unit] = UnitRecord::Nowhere();
+    if (IsVolatile(view.units[unit])) dirty_bytes_ += view.shape.slot_bytes;
+    changed = true;
+  }
+  if (changed) RecordAgain(entry, was_recorded);
+  return true;
+}
+
+// A block has lost places. What memory alone holds is spilled anew.
+void Store::RecordAgain(EntryId entry, bool was_recorded) {
+  if (Recordable(index_.View(entry))) return RecordAdded(entry);  // takes the old row's place
+  if (was_recorded) RecordRemoved(index_.View(entry));
+  AddDirty(entry);
+}
+
+// Nothing appears behind the sweep: a put that ends with units on a drained device is not
+// published.
+bool Store::SweepDrained() {
+  MutexLock lock(mutex_);
+  drained_ = DrainedMask();
+  if (drained_ != sweeping_) {
+    sweeping_ = drained_;
+    swept_to_ = 0;
+  }
+  if (sweeping_ == 0 || swept_to_ == kNoEntry) return false;
+  lost_.clear();
+  swept_to_ = index_.ForSome(swept_to_, kSweepAtOnce, [this](EntryId entry) {
+    if (Touches(index_.View(entry), sweeping_)) lost_.push_back(entry);
+  });
+  for (const EntryId entry : lost_) Rescue(entry);
+  return swept_to_ != kNoEntry;
+}
+
+}  // namespace kvpool::pool
