@@ -30,6 +30,8 @@ inline constexpr std::uint32_t kIoAlignment = 4096;
 // patience was not just issued late: three requests that end by their deadline over such a one,
 // with nothing done in between, are no hiccup.
 inline constexpr std::int64_t kPatienceNs = 250'000'000;
+// What a device has after a deadline to let go of a transfer before it is given up.
+inline constexpr std::int64_t kCancelGraceNs = 50'000'000;
 inline constexpr std::uint32_t kMaxMissedDeadlinesInARow = 3;
 inline constexpr std::uint32_t kMaxErrorsInARow = 16;
 // Of traffic, read and written: errors and wrong bytes count within so much of it.

@@ -16,6 +16,9 @@ class BufferPool {
   // As many whole buffers as `memory` holds. The memory outlives the pool.
   BufferPool(std::span<std::byte> memory, std::size_t buffer_bytes);
 
+  // The buffers of more memory, beside those that are there.
+  void Add(std::span<std::byte> memory);
+
   std::byte* Get();  // nullptr when all are out
   void Put(std::byte* buffer);
 
@@ -24,8 +27,16 @@ class BufferPool {
   std::size_t available() const { return free_.size(); }
 
  private:
-  std::byte* memory_;
+  struct Part {
+    std::byte* memory;
+    std::size_t first;  // position of its first buffer in out_
+    std::size_t count;
+  };
+  // The position of a buffer that Get gave.
+  std::size_t PositionOf(const std::byte* buffer) const;
+
   std::size_t buffer_bytes_;
+  std::vector<Part> parts_;
   std::vector<std::byte*> free_;
   std::vector<bool> out_;  // by buffer: catches a buffer put back twice
 };

@@ -34,6 +34,23 @@ TEST(BufferPool, GivesBackTheWarmestBufferFirst) {
   EXPECT_EQ(pool.Get(), a);
 }
 
+TEST(BufferPool, BuffersOfMemoryThatIsAddedAreHandedOutAndTakenBackToo) {
+  std::vector<std::byte> memory(2 * 64);
+  std::vector<std::byte> more(3 * 64);
+  BufferPool pool(memory, 64);
+  std::byte* first = pool.Get();
+  pool.Get();
+  ASSERT_EQ(pool.Get(), nullptr);
+  pool.Add(more);
+  EXPECT_EQ(pool.size(), 5u);
+  std::byte* added = pool.Get();
+  EXPECT_GE(added, more.data());
+  EXPECT_LT(added, more.data() + more.size());
+  pool.Put(first);
+  pool.Put(added);
+  EXPECT_EQ(pool.available(), 4u);
+}
+
 TEST(BufferPoolDeathTest, RefusesWhatIsNotOut) {
   std::vector<std::byte> memory(4 * 64);
   BufferPool pool(memory, 64);

@@ -34,6 +34,25 @@ void RegisteredMemory::Remove(std::span<std::byte> bytes) {
   version_.fetch_add(1, std::memory_order_release);
 }
 
+void RegisteredMemory::Moved(std::span<std::byte> bytes) {
+  MutexLock lock(mutex_);
+  bool changed = false;
+  for (Piece& piece : places_) {
+    if (piece.bytes.empty() || !Overlap(piece, bytes)) continue;
+    piece.serial = next_serial_++;
+    changed = true;
+  }
+  if (changed) version_.fetch_add(1, std::memory_order_release);
+}
+
+bool RegisteredMemory::MayMove(std::span<const std::byte> bytes) const {
+  if (!fixed_.load(std::memory_order_relaxed)) return true;
+  MutexLock lock(mutex_);
+  return std::none_of(places_.begin(), places_.end(), [&](const Piece& piece) {
+    return !piece.bytes.empty() && Overlap(piece, bytes);
+  });
+}
+
 std::vector<RegisteredMemory::Piece> RegisteredMemory::pieces() const {
   MutexLock lock(mutex_);
   std::vector<Piece> pieces;

@@ -30,14 +30,29 @@ class RegisteredMemory {
   // What Add took, when no transfer uses it any more and before the memory goes away.
   void Remove(std::span<std::byte> bytes);
 
+  // There are other pages behind `bytes` now: queues take the pieces around them anew, under other
+  // serials.
+  void Moved(std::span<std::byte> bytes);
+  // Somebody needs the pages of every piece to stay, as a drive's map of memory does that transfers
+  // of others are under way in. Once said, for good.
+  void FixPages() const { fixed_.store(true, std::memory_order_relaxed); }
+  // False: `bytes` belong to a piece whose pages have to stay.
+  bool MayMove(std::span<const std::byte> bytes) const;
+
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
   std::vector<Piece> pieces() const;  // by place
 
  private:
+  static bool Overlap(const Piece& piece, std::span<const std::byte> bytes) {
+    return bytes.data() < piece.bytes.data() + piece.bytes.size() &&
+           piece.bytes.data() < bytes.data() + bytes.size();
+  }
+
   mutable Mutex mutex_;
   std::vector<Piece> places_ KVPOOL_GUARDED_BY(mutex_);  // by place; no bytes: free
   std::uint64_t next_serial_ KVPOOL_GUARDED_BY(mutex_) = 1;
   std::atomic<std::uint64_t> version_{0};
+  mutable std::atomic<bool> fixed_{false};
 };
 
 }  // namespace kvpool::mem
