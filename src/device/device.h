@@ -53,6 +53,9 @@ struct Traits {
   bool mapped = false;          // the processor can address its bytes: Device::Map
   bool needs_polling = false;   // completions are found by Poll only; no event wakes the lane
   bool volatile_bytes = false;  // nothing survives the process
+  // A late transfer goes by addresses and not by pages that are held (Queue::HoldsPages), as where
+  // a thread copies: whoever may have to give up a read gives it memory that can stay behind.
+  bool late_by_address = false;
 };
 
 struct QueueOptions {
@@ -82,6 +85,11 @@ class Queue {
   // Asks that `io`, in flight, end soon. It still comes back by Poll, exactly once, with whatever
   // became of it, and only when no device can touch its memory any more.
   virtual void Cancel(Io& io) = 0;
+
+  // Of an Io that Cancel was asked for and that has not come back: whatever the device does with it
+  // from now on, it does to pages that it holds already, and it looks for none at an address. Then
+  // the memory is safe with other pages behind its addresses (mem/detacher.h). False: not known.
+  virtual bool HoldsPages(const Io& /*io*/) const { return false; }
 
   // When Poll may next have something without an event: kNever, or a time of the queue's clock.
   // A time in the past means now.

@@ -42,10 +42,10 @@ struct Name {
 };
 constexpr std::array kOps{Name<Op>{"read", Op::kRead}, Name<Op>{"write", Op::kWrite},
                           Name<Op>{"flush", Op::kFlush}};
-constexpr std::array kFaults{Name<Fault>{"error", Fault::kError},
-                             Name<Fault>{"short", Fault::kShort}, Name<Fault>{"flip", Fault::kFlip},
-                             Name<Fault>{"hang", Fault::kHang},
-                             Name<Fault>{"disappear", Fault::kDisappear}};
+constexpr std::array kFaults{
+    Name<Fault>{"error", Fault::kError}, Name<Fault>{"short", Fault::kShort},
+    Name<Fault>{"flip", Fault::kFlip},   Name<Fault>{"hang", Fault::kHang},
+    Name<Fault>{"hold", Fault::kHold},   Name<Fault>{"disappear", Fault::kDisappear}};
 
 template <class Names, class Value>
 bool Find(const Names& names, std::string_view text, Value& value) {
@@ -69,12 +69,14 @@ Result<void> ReadParameter(std::string_view text, FaultRule& rule) {
     good = ReadNumber(value, rule.count);
   } else if (name == "chance") {
     good = ReadNumber(value, rule.chance) && rule.chance >= 0 && rule.chance <= 1;
+  } else if (name == "ms" && rule.fault == Fault::kHold) {
+    good = ReadNumber(value, rule.hold_ms) && rule.hold_ms <= 1'000'000'000;
   } else {
-    return Malformed(text, "a fault takes after=, every=, count= and chance=");
+    return Malformed(text, "a fault takes after=, every=, count= and chance=, and hold also ms=");
   }
   if (!good)
-    return Malformed(text,
-                     "after= and count= take whole numbers, every= one above 0, chance= 0 to 1");
+    return Malformed(
+        text, "after=, count= and ms= take whole numbers, every= one above 0, chance= 0 to 1");
   return {};
 }
 
@@ -89,7 +91,7 @@ Result<FaultRule> ReadRule(std::string_view text) {
     rule.op = op;
   }
   if (!Find(kFaults, fault, rule.fault)) {
-    return Malformed(text, "the faults are error, short, flip, hang and disappear");
+    return Malformed(text, "the faults are error, short, flip, hang, hold and disappear");
   }
   if (rule.op && !rule.Matches(*rule.op)) return Malformed(text, "a flush has no bytes to change");
   while (!rest.empty()) {
@@ -137,14 +139,15 @@ bool FaultPlan::Strikes(const FaultRule& rule, State& state) {
          static_cast<double>(RandomAt(script_.seed, drawn_++) >> 11) * 0x1p-53 < rule.chance;
 }
 
-Fault FaultPlan::Next(Op op, std::uint64_t& random) {
+Fault FaultPlan::Next(Op op, std::uint64_t& detail) {
   Fault fault = Fault::kNone;
   for (std::size_t i = 0; i < states_.size(); ++i) {
     const FaultRule& rule = script_.rules[i];
     if (!rule.Matches(op) || !Strikes(rule, states_[i]) || fault != Fault::kNone) continue;
     fault = rule.fault;
     ++states_[i].struck;
-    random = RandomAt(script_.seed, drawn_++);
+    detail = RandomAt(script_.seed, drawn_++);
+    if (fault == Fault::kHold) detail = rule.hold_ms;
   }
   return fault;
 }

@@ -50,6 +50,15 @@ RC_GTEST_PROP(ParseFaults, NeverCrashes, (const std::string& text)) {
   RC_ASSERT(script || !script.error().message.empty());
 }
 
+TEST(FaultScript, OnlyAHoldTakesATime) {
+  const auto script = ParseFaults("read.hold ms=250; hold");
+  ASSERT_TRUE(script);
+  EXPECT_EQ(script->rules[0].hold_ms, 250u);
+  EXPECT_EQ(script->rules[1].hold_ms, std::numeric_limits<std::uint64_t>::max());
+  EXPECT_FALSE(ParseFaults("read.hang ms=250"));
+  EXPECT_FALSE(ParseFaults("hold ms=-1"));
+}
+
 TEST(FaultPlan, StrikesWhatTheScriptSays) {
   EXPECT_EQ(Struck("read.error after=10 count=3", Op::kRead, 30), (std::vector{11, 12, 13}));
   EXPECT_EQ(Struck("read.error after=10 count=3", Op::kWrite, 30), std::vector<int>{});

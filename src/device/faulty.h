@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "base/clock.h"
 #include "device/device.h"
 #include "device/fault_script.h"
 
@@ -10,6 +11,8 @@ namespace kvpool::device {
 
 // Not mapped, even when the inner device is: every byte has to pass the script. May allocate for an
 // I/O that it strikes.
-std::unique_ptr<Device> MakeFaulty(std::unique_ptr<Device> inner, FaultScript script);
+// `clock`: of transfers that come late; outlives the device.
+std::unique_ptr<Device> MakeFaulty(std::unique_ptr<Device> inner, FaultScript script,
+                                   const Clock& clock = Clock::Monotonic());
 
 }  // namespace kvpool::device

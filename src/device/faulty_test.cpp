@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "device/test_support.h"
+#include "mem/detacher.h"
 
 namespace kvpool::device {
 namespace {
@@ -113,6 +114,76 @@ TEST(Faulty, AHungIoComesBackByCancelOnly) {
   EXPECT_EQ(faulty.owner->Wait(1), std::vector<Io*>{&hung});
   EXPECT_EQ(hung.status, Status::kCancelled);
   EXPECT_EQ(in.data()[0], std::byte{0x44});
+}
+
+// A memory device with faults on a clock of the test's.
+class Late {
+ public:
+  explicit Late(const char* script) {
+    auto memory = OpenDevice(MemoryConfig(), {.lock_memory = false}).value();
+    bytes = memory->Map(0);
+    device = MakeFaulty(std::move(memory), ParseFaults(script).value(), clock);
+    owner = std::make_unique<Owner>(*device);
+  }
+  std::size_t Poll() {
+    Io* done = nullptr;
+    return owner->queue().Poll({&done, 1});
+  }
+
+  ManualClock clock;
+  std::byte* bytes;
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Owner> owner;
+};
+
+TEST(Faulty, AHeldReadIgnoresCancelAndLandsAtItsTime) {
+  Late late("read.hold ms=10 count=1");
+  std::fill_n(late.bytes, 8192, std::byte{0x77});
+  Buffer in(8192, 0x44);
+  TestIo read(Op::kRead, 0, {in.Part(0, 4096), in.Part(4096, 4096)});
+  ASSERT_TRUE(late.owner->Submit(read));
+  EXPECT_EQ(late.Poll(), 0u);
+  late.owner->queue().Cancel(read);
+  late.clock.Advance(9'999'999);
+  EXPECT_EQ(late.Poll(), 0u);
+  EXPECT_TRUE(in == Buffer(8192, 0x44));
+  EXPECT_EQ(late.owner->queue().NextPollNs(), 10'000'000);
+  late.clock.Advance(1);
+  EXPECT_EQ(late.Poll(), 1u);
+  EXPECT_EQ(read.status, Status::kOk);
+  EXPECT_TRUE(in == Buffer(8192, 0x77));
+}
+
+TEST(Faulty, AHeldReadLandsInThePagesThatItHolds) {
+  Late late("read.hold ms=10 count=1");
+  std::fill_n(late.bytes, 8192, std::byte{0x77});
+  Buffer in(8192, 0x44);
+  TestIo read(Op::kRead, 0, {in.All()});
+  ASSERT_TRUE(late.owner->Submit(read));
+  EXPECT_EQ(late.Poll(), 0u);
+  late.owner->queue().Cancel(read);
+  if (!late.owner->queue().HoldsPages(read)) GTEST_SKIP() << "io_uring may not hold pages here";
+  mem::RegisteredMemory registered;
+  const iovec part = in.All();
+  ASSERT_TRUE(mem::PageDetacher(registered).Detach({&part, 1}));
+  std::fill_n(in.data(), 8192, std::byte{0x55});
+  late.clock.Advance(10'000'000);
+  EXPECT_EQ(late.Poll(), 1u);
+  EXPECT_TRUE(in == Buffer(8192, 0x55));
+}
+
+TEST(Faulty, AHeldWriteReachesTheDeviceLateWithTheBytesItHad) {
+  Late late("write.hold ms=10 count=1");
+  Buffer out(4096, 0x11);
+  TestIo write(Op::kWrite, 0, {out.All()});
+  ASSERT_TRUE(late.owner->Submit(write));
+  late.owner->queue().Cancel(write);
+  std::fill_n(out.data(), 4096, std::byte{0x22});
+  EXPECT_EQ(late.Poll(), 0u);
+  EXPECT_EQ(late.bytes[0], std::byte{0});
+  late.clock.Advance(10'000'000);
+  EXPECT_EQ(late.owner->Wait(1), std::vector<Io*>{&write});
+  EXPECT_EQ(late.bytes[0], std::byte{0x11});
 }
 
 TEST(Faulty, AfterItDisappearedEverythingFailsOnAllQueues) {

@@ -108,9 +108,11 @@ Result<std::unique_ptr<Device>> OpenDevice(const DeviceConfig& config, const Ope
   if (!device) return device;
 
   const bool faulty = !script->rules.empty();
-  if (faulty && !options.faults_outside_slow) *device = MakeFaulty(std::move(*device), *script);
+  if (faulty && !options.faults_outside_slow)
+    *device = MakeFaulty(std::move(*device), *script, *options.clock);
   if (config.slow) *device = MakeSlow(std::move(*device), *pace, *options.clock);
-  if (faulty && options.faults_outside_slow) *device = MakeFaulty(std::move(*device), *script);
+  if (faulty && options.faults_outside_slow)
+    *device = MakeFaulty(std::move(*device), *script, *options.clock);
   return device;
 }
 

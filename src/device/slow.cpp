@@ -73,6 +73,12 @@ class SlowQueue final : public Queue {
     std::make_heap(waiting_.begin(), waiting_.end(), DueLater);
   }
 
+  // What only waits for its time has been moved.
+  bool HoldsPages(const Io& io) const override {
+    return std::find(waiting_.begin(), waiting_.end(), &io) != waiting_.end() ||
+           inner_->HoldsPages(io);
+  }
+
   std::int64_t NextPollNs() const override {
     const std::int64_t inner = inner_->NextPollNs();
     return waiting_.empty() ? inner : std::min(inner, waiting_.front()->queue_due_ns);

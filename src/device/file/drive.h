@@ -26,9 +26,12 @@ Result<std::unique_ptr<Queue>> OpenThreadQueue(const Drive& drive, const QueueOp
 // One transfer's next step, as both queues take it.
 //
 // Bytes done so far are in Io::queue_progress, with the top bit set once Cancel has asked for an
-// end.
+// end, and the next one once the pages of the transfer are known to be held.
 inline constexpr std::uint32_t kCancelBit = std::uint32_t{1} << 31;
-inline std::uint32_t Progress(const Io& io) { return io.queue_progress & ~kCancelBit; }
+inline constexpr std::uint32_t kHoldsPagesBit = std::uint32_t{1} << 30;
+inline std::uint32_t Progress(const Io& io) {
+  return io.queue_progress & ~(kCancelBit | kHoldsPagesBit);
+}
 inline bool CancelAsked(const Io& io) { return (io.queue_progress & kCancelBit) != 0; }
 
 // The part of a segment that a continued transfer does next: what is left of the segment it stopped

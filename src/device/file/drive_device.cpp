@@ -26,6 +26,7 @@ class DriveDevice final : public Device {
     drive_ = {fd_.get(), kLabelAreaBytes, &traits_};
     const int refusal = options.avoid_io_uring ? 0 : RingRefusal();
     threads_ = options.avoid_io_uring || refusal != 0;
+    if (threads_) traits_.late_by_address = true;
     std::string path = "io_uring";
     if (threads_) path = "4 threads with preadv and pwritev a queue";
     if (refusal != 0) path += fmt::format(" (io_uring is refused: {})", std::strerror(refusal));

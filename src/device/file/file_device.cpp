@@ -201,6 +201,7 @@ Result<std::unique_ptr<Device>> OpenFileDevice(const DeviceConfig& config,
       fmt::format("{} on {}", file->direct ? "O_DIRECT" : "through the page cache (no O_DIRECT)",
                   file->filesystem.name);
   drive.traits.capacity_bytes = label->capacity_bytes;
+  drive.traits.late_by_address = !file->direct;
   drive.avoid_io_uring = options.avoid_io_uring;
   drive.fd = std::move(file->fd);
   return MakeDriveDevice(std::move(drive));

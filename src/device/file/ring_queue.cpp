@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -15,6 +17,7 @@ namespace {
 
 // Ios that one queue has taken and not handed back. The ring has room for one cancel of each.
 constexpr unsigned kEntries = 128;
+constexpr std::uint64_t kCancelTag = 1;  // beside the Io's address, in what a cancel carries
 
 // COOP_TASKRUN saves an interrupt for each completion: the owner finds it when it next enters the
 // kernel, which it does to wait. SINGLE_ISSUER and DEFER_TASKRUN would tie the queue to one thread
@@ -33,13 +36,18 @@ class RingQueue final : public Queue {
   std::size_t Submit(std::span<Io* const> ios) override;
   std::size_t Poll(std::span<Io*> done) override;
   void Cancel(Io& io) override;
+  bool HoldsPages(const Io& io) const override {
+    return !traits_.late_by_address && (io.queue_progress & kHoldsPagesBit) != 0;
+  }
   // The kernel was short of something when asked last: try again.
   std::int64_t NextPollNs() const override { return ring_.Waits() ? 0 : kNever; }
 
  private:
   void Prepare(Io& io);
-  void PrepareOne(io_uring_sqe& entry, const Io& io) const;
-  void PrepareMany(io_uring_sqe& entry, const Io& io) const;
+  // Both: the index of the fixed buffer used, or kNone.
+  int PrepareOne(io_uring_sqe& entry, const Io& io) const;
+  int PrepareMany(io_uring_sqe& entry, const Io& io) const;
+  void CancelAnswered(const io_uring_cqe& answer);
   void Reap();
 
   const Drive& drive_;
@@ -48,6 +56,7 @@ class RingQueue final : public Queue {
   Ring ring_;
   unsigned held_ = 0;
   IoList done_;
+  std::vector<Io*> cancels_;  // asked for, and not handed back
 };
 
 Result<void> RingQueue::Open() {
@@ -62,7 +71,7 @@ Result<void> RingQueue::Open() {
   return ring_.Attach(drive_.fd, options_, traits_.name);
 }
 
-void RingQueue::PrepareOne(io_uring_sqe& entry, const Io& io) const {
+int RingQueue::PrepareOne(io_uring_sqe& entry, const Io& io) const {
   const iovec part = Rest(io);
   const auto bytes = static_cast<unsigned>(part.iov_len);
   const std::uint64_t offset = drive_.first_byte + io.offset + Progress(io);
@@ -77,9 +86,10 @@ void RingQueue::PrepareOne(io_uring_sqe& entry, const Io& io) const {
   } else {
     io_uring_prep_write(&entry, ring_.target(), part.iov_base, bytes, offset);
   }
+  return buffer;
 }
 
-void RingQueue::PrepareMany(io_uring_sqe& entry, const Io& io) const {
+int RingQueue::PrepareMany(io_uring_sqe& entry, const Io& io) const {
   const auto count = static_cast<unsigned>(io.segments.size());
   const std::uint64_t offset = drive_.first_byte + io.offset;
   if (io.op == Op::kRead) {
@@ -88,20 +98,25 @@ void RingQueue::PrepareMany(io_uring_sqe& entry, const Io& io) const {
     io_uring_prep_writev(&entry, ring_.target(), io.segments.data(), count, offset);
   }
   const int buffer = ring_.fixed().IndexOf(io.segments);
-  if (buffer == FixedBuffers::kNone) return;
+  if (buffer == FixedBuffers::kNone) return buffer;
   entry.opcode = io.op == Op::kRead ? kReadvFixed : kWritevFixed;
   entry.buf_index = static_cast<std::uint16_t>(buffer);
+  return buffer;
 }
 
 void RingQueue::Prepare(Io& io) {
   io_uring_sqe& entry = ring_.NextEntry();
+  int buffer = FixedBuffers::kNone;
   if (io.op == Op::kFlush) {
     io_uring_prep_fsync(&entry, ring_.target(), IORING_FSYNC_DATASYNC);
   } else if (Progress(io) > 0 || io.segments.size() == 1) {
-    PrepareOne(entry, io);
+    buffer = PrepareOne(entry, io);
   } else {
-    PrepareMany(entry, io);
+    buffer = PrepareMany(entry, io);
   }
+  // A flush has no pages; a fixed buffer's are held from its registration on.
+  const bool holds = io.op == Op::kFlush || buffer != FixedBuffers::kNone;
+  io.queue_progress = (io.queue_progress & ~kHoldsPagesBit) | (holds ? kHoldsPagesBit : 0);
   io_uring_sqe_set_flags(&entry, ring_.target_flags());
   io_uring_sqe_set_data(&entry, &io);
 }
@@ -128,8 +143,8 @@ std::size_t RingQueue::Submit(std::span<Io* const> ios) {
 
 void RingQueue::Reap() {
   ring_.Reap([this](const io_uring_cqe& answer) {
+    if ((answer.user_data & kCancelTag) != 0) return CancelAnswered(answer);
     auto* io = static_cast<Io*>(io_uring_cqe_get_data(&answer));
-    if (io == nullptr) return;  // of a cancel
     if (Advance(*io, answer.res, traits_.alignment)) {
       Prepare(*io);
     } else {
@@ -144,7 +159,20 @@ std::size_t RingQueue::Poll(std::span<Io*> done) {
   ring_.Enter();
   const std::size_t count = done_.PopInto(done);
   held_ -= static_cast<unsigned>(count);
+  for (Io* io : done.first(cancels_.empty() ? 0 : count)) std::erase(cancels_, io);
   return count;
+}
+
+// That a cancel finds nothing to stop means that the transfer is with the drive: the kernel has
+// looked up and taken hold of every page before. One that a thread of the kernel's is at
+// (EALREADY) may have some to look up.
+void RingQueue::CancelAnswered(const io_uring_cqe& answer) {
+  const auto address = static_cast<std::uintptr_t>(answer.user_data & ~kCancelTag);
+  const auto of = [address](const Io* io) {
+    return reinterpret_cast<std::uintptr_t>(io) == address;
+  };
+  const auto found = std::find_if(cancels_.begin(), cancels_.end(), of);
+  if (found != cancels_.end() && answer.res == -ENOENT) (*found)->queue_progress |= kHoldsPagesBit;
 }
 
 void RingQueue::Cancel(Io& io) {
@@ -152,7 +180,8 @@ void RingQueue::Cancel(Io& io) {
   io.queue_progress |= kCancelBit;
   io_uring_sqe& entry = ring_.NextEntry();
   io_uring_prep_cancel(&entry, &io, 0);
-  io_uring_sqe_set_data(&entry, nullptr);
+  io_uring_sqe_set_data64(&entry, reinterpret_cast<std::uintptr_t>(&io) | kCancelTag);
+  cancels_.push_back(&io);
   ring_.Enter();
 }
 

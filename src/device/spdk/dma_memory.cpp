@@ -112,6 +112,8 @@ SpdkMemory::SpdkMemory(MemoryRule rule, const mem::RegisteredMemory* registered)
       needed_(rule == MemoryRule::kRegistered) {
   buffers_.reserve(kMaxBuffers);
   idle_.reserve(kMaxBuffers);
+  // A piece is mapped for drives that others' transfers are under way on.
+  if (registered_ != nullptr) registered_->FixPages();
 }
 
 SpdkMemory::~SpdkMemory() {
