@@ -45,7 +45,8 @@ std::vector<Row> InfoRows(const Config& config, const PoolInfo& info) {
                     {"state_reason", device.state_reason},
                     {"io_errors", device.io_errors},
                     {"checksum_failures", device.checksum_failures},
-                    {"missed_deadlines", device.missed_deadlines}});
+                    {"missed_deadlines", device.missed_deadlines},
+                    {"transfers_abandoned", device.transfers_abandoned}});
   }
   return rows;
 }
@@ -61,8 +62,11 @@ void PrintInfo(const PoolInfo& info, std::FILE* out) {
   fmt::print(out, "pool \"{}\": {} blocks, {}\n", info.name, info.blocks,
              FormatBytes(info.block_bytes));
   if (info.blocks_lost_at_open > 0) {
-    fmt::print(out, "{} more blocks had units in memory only and did not survive the last close\n",
-               info.blocks_lost_at_open);
+    fmt::print(
+        out,
+        "{} more blocks are recorded with units that were in memory only or on a drive that is "
+        "not there\n",
+        info.blocks_lost_at_open);
   }
   table.Print(out);
   for (const DeviceInfo& device : info.devices) {

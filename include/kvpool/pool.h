@@ -59,7 +59,8 @@ struct DeviceInfo {
   std::uint64_t bytes_written = 0;
   std::uint64_t io_errors = 0;
   std::uint64_t checksum_failures = 0;
-  std::uint64_t missed_deadlines = 0;  // requests that ended by theirs while it held transfers
+  std::uint64_t missed_deadlines = 0;     // requests that ended by theirs while it held transfers
+  std::uint64_t transfers_abandoned = 0;  // that it did not let go of when requests had to end
   DeviceState state = DeviceState::kServing;
   std::string state_reason;  // why it does not serve: one sentence
 };

@@ -10,6 +10,7 @@
 #include "kvpool/config.h"
 #include "layout/space_map.h"
 #include "pool/health.h"
+#include "pool/quarantine.h"
 
 namespace kvpool::pool {
 
@@ -25,6 +26,8 @@ struct DeviceSlot {
   std::atomic<std::uint64_t> bytes_written{0};
   std::atomic<std::uint64_t> bytes_flushed{0};  // of bytes_written, known to survive a power cut
   Health health;
+  Quarantine quarantine;
+  std::atomic<bool> held_on{false};  // it has memory and queues that were left to it for ever
 
   bool serves() const { return health.serves(); }
   std::uint64_t moved_bytes() const { return bytes_read.load() + bytes_written.load(); }

@@ -33,6 +33,9 @@ class Health {
   // A request's deadline passed while the device held transfers of it, the longest for `held_ns`.
   void MissedDeadline(std::int64_t held_ns);
 
+  // A transfer was given up.
+  void Abandoned() { abandoned_.fetch_add(1, std::memory_order_relaxed); }
+
   // At once, with one sentence; of several the first counts.
   void Drain(std::string reason);
 
@@ -43,6 +46,7 @@ class Health {
   std::uint64_t missed_deadlines() const {
     return missed_deadlines_.load(std::memory_order_relaxed);
   }
+  std::uint64_t abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
 
  private:
   // How many within the last stretch of traffic.
@@ -58,6 +62,7 @@ class Health {
   std::atomic<std::uint64_t> io_errors_{0};
   std::atomic<std::uint64_t> checksum_failures_{0};
   std::atomic<std::uint64_t> missed_deadlines_{0};
+  std::atomic<std::uint64_t> abandoned_{0};
   Window failed_;
   Window corrupted_;
   mutable Mutex mutex_;

@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "base/check.h"
+#include "base/keep.h"
 
 namespace kvpool::pool {
 namespace {
@@ -50,25 +51,20 @@ Result<std::unique_ptr<Lane>> Lane::Make(const LaneOptions& options,
     return Fail(Status::kIoError, "no eventfd could be made: raise the open file limit (ulimit -n)",
                 errno);
   }
-  const std::uint32_t buffer_bytes = LargestIo(slots, devices);
-  std::span<std::byte> staging = options.staging;
-  if (staging.empty()) {
-    auto region = mem::Region::Make({.bytes = std::uint64_t{buffer_bytes} * kStagingBuffers,
-                                     .numa_node = NodeOf(slots, devices),
-                                     .shareable = false});
-    if (!region) return tl::unexpected(region.error());
-    lane->staging_region_ = std::move(*region);
-    staging = lane->staging_region_->bytes();
-    options.registered->Add(staging);
-  }
-  lane->staging_ = std::make_unique<mem::BufferPool>(staging, buffer_bytes);
+  auto staging = Staging::Make({.buffer_bytes = LargestIo(slots, devices),
+                                .buffers = kStagingBuffers,
+                                .numa_node = NodeOf(slots, devices),
+                                .memory = options.staging,
+                                .registered = options.registered});
+  if (!staging) return tl::unexpected(staging.error());
+  lane->staging_ = std::move(*staging);
   lane->queues_.resize(slots.size());
   for (const std::size_t device : devices) {
     auto queue = slots[device]->device->OpenQueue(
         {.event_fd = lane->event_fd_, .registered = options.registered});
     if (!queue) return tl::unexpected(queue.error());
-    lane->queues_[device] = std::make_unique<LaneQueue>(*slots[device], std::move(*queue),
-                                                        *lane->staging_, options.verify);
+    lane->queues_[device] = std::make_unique<LaneQueue>(
+        *slots[device], std::move(*queue), *lane->staging_, options.detacher, options.verify);
   }
   return lane;
 }
@@ -79,9 +75,14 @@ Lane::~Lane() {
     Wake();
     thread_.join();
   }
+  const bool held = std::any_of(queues_.begin(), queues_.end(),
+                                [](const auto& queue) { return queue && queue->Awaits(); });
   queues_.clear();
-  if (staging_region_) options_.registered->Remove(staging_region_->bytes());
-  if (event_fd_ >= 0) close(event_fd_);
+  if (held) {  // the eventfd stays open, too: its number must not become another file's
+    KeepForEver(std::move(staging_));
+  } else if (event_fd_ >= 0) {
+    close(event_fd_);
+  }
 }
 
 void Lane::Give(DeviceBatch& batch) {
@@ -118,7 +119,8 @@ bool Lane::Step() {
   }
   const bool all = memory_changed_.load(std::memory_order_acquire);
   for (const auto& queue : queues_) {
-    if (queue && (all || !queue->Idle())) moved |= queue->Step(options_.clock->NowNs());
+    if (queue && (all || !queue->Idle() || queue->Awaits()))
+      moved |= queue->Step(options_.clock->NowNs());
   }
   if (all) {
     memory_changed_.store(false, std::memory_order_release);

@@ -11,8 +11,6 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "kvpool/result.h"
-#include "mem/buffer_pool.h"
-#include "mem/region.h"
 #include "mem/registered_memory.h"
 #include "pool/device_slot.h"
 #include "pool/lane_queue.h"
@@ -24,6 +22,7 @@ struct LaneOptions {
   const Clock* clock = nullptr;
   bool verify = true;
   mem::RegisteredMemory* registered = nullptr;  // outlives the lane
+  mem::Detacher* detacher = nullptr;            // as LaneQueue's; outlives the lane
   std::span<std::byte> staging = {};            // outlives the lane; none: it makes its own
 };
 
@@ -67,8 +66,7 @@ class Lane {
 
   const LaneOptions options_;
   int event_fd_ = -1;
-  std::unique_ptr<mem::Region> staging_region_;
-  std::unique_ptr<mem::BufferPool> staging_;
+  std::unique_ptr<Staging> staging_;
   std::vector<std::unique_ptr<LaneQueue>> queues_;  // by device index; null where not served
 
   Mutex mutex_;

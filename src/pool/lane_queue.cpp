@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 
 #include "base/check.h"
+#include "base/keep.h"
 #include "base/limits.h"
 #include "pool/segments.h"
 
@@ -14,6 +16,7 @@ namespace {
 constexpr std::size_t kAtOnce = 2;  // I/Os that one Step issues, and ends
 constexpr std::uint32_t kBackgroundDepth = 4;
 constexpr std::uint32_t kUrgentShare = 4;  // of requests' I/Os before an urgent one behind them
+constexpr std::int64_t kPollGivenUpNs = 10'000'000;
 
 // A unit is usable when the whole I/O that carries it is done, so an I/O must not take long beside
 // a layer's time: a slow drive gets smaller ones.
@@ -25,12 +28,13 @@ std::uint32_t MaxRunBytes(const DeviceSlot& slot, const device::Traits& traits) 
 
 }  // namespace
 
-LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
-                     mem::BufferPool& staging, bool verify)
+LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, Staging& staging,
+                     mem::Detacher* detacher, bool verify)
     : slot_(slot),
       traits_(slot.device->traits()),
       queue_(std::move(queue)),
       staging_(staging),
+      detacher_(detacher),
       verify_(verify),
       max_run_bytes_(MaxRunBytes(slot, traits_)),
       done_(kAtOnce) {
@@ -44,7 +48,18 @@ LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
   }
 }
 
-LaneQueue::~LaneQueue() { KVPOOL_CHECK(Idle()); }
+LaneQueue::~LaneQueue() {
+  KVPOOL_CHECK(Idle());
+  if (!Awaits()) return;
+  std::fprintf(
+      stderr,
+      "kvpool: device %s still holds %u transfers that were given up: their memory is kept "
+      "until the process ends\n",
+      slot_.config.name.c_str(), abandoned_);
+  slot_.held_on.store(true);
+  KeepForEver(std::move(queue_));
+  for (auto& transfer : transfers_) KeepForEver(std::move(transfer));
+}
 
 void LaneQueue::Add(DeviceBatch& batch) {
   const Operation& operation = *batch.operation;
@@ -57,15 +72,17 @@ void LaneQueue::Add(DeviceBatch& batch) {
 
 bool LaneQueue::Step(std::int64_t now_ns) {
   now_ns_ = now_ns;
-  if (now_ns >= next_deadline_ns_) Expire(now_ns);
+  if (now_ns >= next_deadline_ns_ || (!slot_.serves() && !Idle())) Expire();
+  stages_reads_ = traits_.late_by_address || Suspect();
   bool moved = Collect();
   moved |= Issue();
   return moved;
 }
 
 std::int64_t LaneQueue::NextStepNs() const {
-  if (Idle()) return device::Queue::kNever;
+  if (Idle() && !Awaits()) return device::Queue::kNever;
   if (Spins()) return 0;
+  if (traits_.needs_polling) return std::min(now_ns_ + kPollGivenUpNs, next_deadline_ns_);
   return std::min(queue_->NextPollNs(), next_deadline_ns_);
 }
 
@@ -135,7 +152,8 @@ LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches) {
     }
     free_.pop_back();
     PrepareIo(transfer);
-    ++in_flight_;
+    transfer.stage = Transfer::Stage::kFlying;
+    if (in_flight_++ == 0) progress_ns_ = now_ns_;
     next_deadline_ns_ = std::min(next_deadline_ns_, batch.operation->deadline_ns);
     return {Issued::kTransfer, &transfer};
   }
@@ -165,8 +183,13 @@ LaneQueue::Path LaneQueue::PathOf(DeviceBatch& batch, std::uint32_t position,
                                   std::vector<iovec>& pieces) const {
   Operation& operation = *batch.operation;
   if (Lends(operation)) return Path::kLent;
-  return Pieces(operation, operation.UnitAt(batch, position), pieces) ? Path::kDirect
-                                                                      : Path::kStaged;
+  const std::size_t before = pieces.size();
+  if (!Pieces(operation, operation.UnitAt(batch, position), pieces)) return Path::kStaged;
+  if (operation.kind == OperationKind::kPut || traits_.mapped) return Path::kDirect;
+  // A read that may have to be given up, into memory that can be.
+  return !stages_reads_ && AllAligned(std::span(pieces).subspan(before), kIoAlignment)
+             ? Path::kDirect
+             : Path::kStaged;
 }
 
 // Takes the next units of the batch that one I/O can carry. False: none left, or no staging free.
@@ -233,7 +256,6 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
   if (transfer.staging != nullptr) {
     transfer.pieces.assign(1, {transfer.staging, transfer.io.bytes});
   }
-  transfer.cancelled = false;
   transfer.issued_ns = now_ns_;
   transfer.io.op = put                ? device::Op::kWrite
                    : Lends(operation) ? device::Op::kLend
@@ -286,6 +308,8 @@ Status LaneQueue::Check(Transfer& transfer, const UnitWork& work, std::uint64_t 
 }
 
 void LaneQueue::Complete(Transfer& transfer) {
+  progress_ns_ = now_ns_;
+  if (transfer.stage == Transfer::Stage::kAbandoned) return TakeBack(transfer);
   Operation& operation = *transfer.batch->operation;
   Status status = transfer.io.status;
   const bool get = operation.kind == OperationKind::kGet;
@@ -293,8 +317,9 @@ void LaneQueue::Complete(Transfer& transfer) {
     (get ? slot_.bytes_read : slot_.bytes_written)
         .fetch_add(transfer.io.bytes, std::memory_order_relaxed);
     slot_.health.Succeeded();
-  } else if (transfer.cancelled) {
-    status = Status::kTimedOut;
+    typical_ns_ += (now_ns_ - transfer.issued_ns - typical_ns_) / 16;
+  } else if (transfer.stage != Transfer::Stage::kFlying) {
+    status = transfer.late;
   } else {
     slot_.health.Failed(slot_.moved_bytes());
     status = Status::kIoError;
@@ -309,6 +334,7 @@ void LaneQueue::Complete(Transfer& transfer) {
       const Status last = check ? Check(transfer, work, at) : status;
       if (transfer.staging != nullptr) staging_.Put(transfer.staging);
       transfer.staging = nullptr;
+      transfer.stage = Transfer::Stage::kFree;
       free_.push_back(&transfer);
       --in_flight_;
       if (operation.background) --background_in_flight_;
@@ -318,46 +344,6 @@ void LaneQueue::Complete(Transfer& transfer) {
     operation.UnitDone(work, check ? Check(transfer, work, at) : status);
     at += padded;
   }
-}
-
-// The deadline passed before these units were issued.
-void LaneQueue::ExpireRest(DeviceBatch& batch) {
-  std::uint32_t first = batch.cursor.exchange(batch.end, std::memory_order_relaxed);
-  Operation& operation = *batch.operation;
-  const std::uint32_t end = batch.end;
-  for (; first < end; ++first) {
-    operation.UnitDone(operation.UnitAt(batch, first), Status::kTimedOut);
-  }
-}
-
-// Ends what is past its deadline: what waits at once, what flies as soon as the device lets go.
-void LaneQueue::Expire(std::int64_t now_ns) {
-  next_deadline_ns_ = device::Queue::kNever;
-  for (auto* batches : {&gets_, &puts_, &background_}) {
-    for (DeviceBatch* batch : *batches) {
-      if (batch->Exhausted()) continue;
-      const std::int64_t deadline = batch->operation->deadline_ns;
-      if (now_ns >= deadline) {
-        ExpireRest(*batch);
-      } else {
-        next_deadline_ns_ = std::min(next_deadline_ns_, deadline);
-      }
-    }
-  }
-  std::int64_t longest_held_ns = -1;
-  for (const auto& transfer : transfers_) {
-    const bool flying = std::find(free_.begin(), free_.end(), transfer.get()) == free_.end();
-    if (!flying || transfer->cancelled) continue;
-    const std::int64_t deadline = transfer->batch->operation->deadline_ns;
-    if (now_ns >= deadline) {
-      transfer->cancelled = true;
-      longest_held_ns = std::max(longest_held_ns, now_ns - transfer->issued_ns);
-      queue_->Cancel(transfer->io);
-    } else {
-      next_deadline_ns_ = std::min(next_deadline_ns_, deadline);
-    }
-  }
-  if (longest_held_ns >= 0) slot_.health.MissedDeadline(longest_held_ns);
 }
 
 }  // namespace kvpool::pool

@@ -9,9 +9,10 @@
 #include "base/checksum.h"
 #include "base/clock.h"
 #include "device/device.h"
-#include "mem/buffer_pool.h"
+#include "mem/detacher.h"
 #include "pool/device_slot.h"
 #include "pool/operation.h"
+#include "pool/staging.h"
 
 namespace kvpool::pool {
 
@@ -20,11 +21,19 @@ namespace kvpool::pool {
 // staging where it cannot (an unaligned address, a tail); a lease of mapped memory moves nothing.
 // Gets go before puts, and both before a mover's work, unless that is urgent: then it has every
 // fifth I/O.
+//
+// A request is told of its units at its deadline and a short grace, whatever the device does. A
+// transfer that the device does not let go of is given up then: the Transfer stays for the device
+// until it comes back. A read's staging stays with it, or the caller's memory is detached from it;
+// a write's slots are quarantined. Only where memory cannot be detached is the device waited for.
+// A device that is drained is given up at once.
 // Threads: the lane's.
 class LaneQueue {
  public:
-  LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, mem::BufferPool& staging,
-            bool verify);
+  // `detacher`: nullptr: a direct read is waited for however long it takes.
+  LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, Staging& staging,
+            mem::Detacher* detacher, bool verify);
+  // What the device still holds is kept for ever.
   ~LaneQueue();
 
   void Add(DeviceBatch& batch);
@@ -39,6 +48,8 @@ class LaneQueue {
   bool Idle() const {
     return in_flight_ == 0 && gets_.empty() && puts_.empty() && background_.empty();
   }
+  // The device holds transfers that were given up.
+  bool Awaits() const { return abandoned_ > 0; }
 
  private:
   enum class Path : std::uint8_t { kDirect, kStaged, kLent };
@@ -48,8 +59,17 @@ class LaneQueue {
     std::uint32_t first = 0;  // positions in the batch
     std::uint32_t count = 0;
     std::byte* staging = nullptr;
-    bool cancelled = false;
+    enum class Stage : std::uint8_t {
+      kFree,
+      kFlying,
+      kCancelled,  // the device was asked to let go
+      kWaited,     // and does not, but nothing can be given up
+      kAbandoned,  // and does not, but nobody else waits
+    } stage = Stage::kFree;
+    Status late = Status::kTimedOut;  // what its units are told once cancelled
     std::int64_t issued_ns = 0;
+    std::int64_t given_up_ns = 0;            // when it is, once cancelled
+    std::vector<std::uint64_t> quarantined;  // slots of a write that was given up
     std::vector<iovec> pieces;
   };
   struct Issued {
@@ -67,19 +87,29 @@ class LaneQueue {
   bool Pieces(Operation& operation, const UnitWork& work, std::vector<iovec>& pieces) const;
   bool Lends(const Operation& operation) const;
   Path PathOf(DeviceBatch& batch, std::uint32_t position, std::vector<iovec>& pieces) const;
-  void ExpireRest(DeviceBatch& batch);
+  void ExpireRest(DeviceBatch& batch, Status status);
   void PrepareIo(Transfer& transfer);
   void Complete(Transfer& transfer);
   Status Check(Transfer& transfer, const UnitWork& work, std::uint64_t offset_in_staging);
   std::uint64_t ChecksumAt(const Operation& operation, const UnitWork& work, const std::byte* at);
   std::uint64_t ChecksumOf(Operation& operation, const UnitWork& work);
-  void Expire(std::int64_t now_ns);
+  void Expire();
+  void ExpireWaiting(bool drained);
+  void ExpireTransfer(Transfer& transfer, bool drained);
+  void CancelTransfer(Transfer& transfer);
+  void GiveUp(Transfer& transfer);
+  bool MayGiveUp(Transfer& transfer);
+  void TakeBack(Transfer& transfer);
+  void Judge(const Transfer& transfer);
+  void StepBy(std::int64_t ns) { next_deadline_ns_ = std::min(next_deadline_ns_, ns); }
+  bool Suspect() const;
   std::uint32_t Padded(std::uint32_t bytes) const;
 
   DeviceSlot& slot_;
   const device::Traits& traits_;
   std::unique_ptr<device::Queue> queue_;
-  mem::BufferPool& staging_;
+  Staging& staging_;
+  mem::Detacher* const detacher_;
   const bool verify_;
   const std::uint32_t max_run_bytes_;
   std::deque<DeviceBatch*> gets_;
@@ -91,9 +121,13 @@ class LaneQueue {
   std::vector<device::Io*> done_;
   std::vector<iovec> scratch_;
   UnitChecksum checksum_;
-  std::uint32_t in_flight_ = 0;
+  std::uint32_t in_flight_ = 0;             // without what was given up
   std::uint32_t background_in_flight_ = 0;  // of these
-  std::int64_t now_ns_ = 0;                 // of this Step
+  std::uint32_t abandoned_ = 0;
+  bool stages_reads_ = false;     // in this Step
+  std::int64_t progress_ns_ = 0;  // when the device last gave anything back, or began to work
+  std::int64_t typical_ns_ = 0;   // how long it has a transfer, on average
+  std::int64_t now_ns_ = 0;       // of this Step
   std::int64_t next_deadline_ns_ = device::Queue::kNever;
 };
 

@@ -46,8 +46,8 @@ struct UnitWork {
 struct KeyWork {
   index::EntryId entry = index::kNoEntry;
   std::uint64_t seed = 0;  // of its checksums
-  bool recent = true;      // written since the pool was opened
   layout::BlockShape shape;
+  bool recent = true;  // written since the pool was opened
 };
 
 // The units of one operation on one device, in the order of retrieval. Lanes that share a device

@@ -78,6 +78,7 @@ std::uint64_t Store::BytesNeeded(const index::EntryView& view, bool lease) const
 
 void Store::PlanPut(const PutRequest& put, Operation& operation) {
   MutexLock lock(mutex_);
+  FreeReturned();
   drained_ = DrainedMask();
   AdmitKeys(put, operation);
   std::uint64_t first_ordinal = put.ordinal.value_or(0);

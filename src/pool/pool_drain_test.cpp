@@ -18,7 +18,7 @@ class PoolDrainTest : public testing::Test {
     config.create_if_missing = true;
     config.catalog = dir_.path() / "catalog";
     for (const char* name : {"a", "b", "c", "d"}) {
-      config.devices.push_back(FileDevice(dir_, name, 64 * kMiB));
+      config.devices.push_back(FileDevice(dir_, name, 64 * kMiB, 2e8));
     }
     config.devices.back().faults = faults;
     auto pool = Pool::Open(config);
@@ -145,7 +145,7 @@ TEST_F(PoolDrainTest, AfterAReopenTheRecordHasNothingOfADrainedDevice) {
 TEST_F(PoolDrainTest, WithEveryDeviceDrainedThePoolAnswersAll) {
   Config config;
   config.create_if_missing = true;
-  config.devices = {FileDevice(dir_, "only", 64 * kMiB)};
+  config.devices = {FileDevice(dir_, "only", 64 * kMiB, 2e8)};
   config.devices[0].faults = "read.error";
   pool_ = Pool::Open(config).value();
   space_ = pool_->OpenSpace({.model = "m", .layers = 8}).value();

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/keep.h"
 #include "base/limits.h"
 #include "mem/region.h"
 #include "pool/channel_impl.h"
@@ -51,7 +52,8 @@ PoolImpl::PoolImpl(PoolParts parts)
     : config_(std::move(parts.config)),
       clock_(*parts.clock),
       threads_(parts.threads),
-      staging_(std::move(parts.staging)) {
+      staging_(std::move(parts.staging)),
+      detacher_(parts.detacher != nullptr ? parts.detacher : &page_detacher_) {
   for (PoolParts::OpenedDevice& one : parts.devices) {
     auto slot = std::make_unique<DeviceSlot>();
     slot->config = std::move(one.config);
@@ -60,6 +62,10 @@ PoolImpl::PoolImpl(PoolParts parts)
     slot->space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);
     slot->volatile_bytes = traits.volatile_bytes;
     slot->mapped = traits.mapped;
+    if (!one.absent.empty()) {
+      slot->health.Drain(std::move(one.absent));
+      absent_ = true;
+    }
     slots_.push_back(std::move(slot));
   }
 }
@@ -82,6 +88,18 @@ PoolImpl::~PoolImpl() {
   mover_.reset();  // spills what is left
   lanes_.clear();
   recorder_.reset();  // after the last write: records what is left
+  KeepWhatIsHeld();
+}
+
+// A device that was left with transfers goes on using what its queues refer to.
+void PoolImpl::KeepWhatIsHeld() {
+  bool any = false;
+  for (const auto& slot : slots_) {
+    if (!slot->held_on.load()) continue;
+    KeepForEver(std::move(slot->device));
+    any = true;
+  }
+  if (any) KeepForEver(registered_);
 }
 
 Result<Space> PoolImpl::OpenSpace(const SpaceSpec& spec) {
@@ -146,6 +164,7 @@ Result<std::unique_ptr<Lane>> PoolImpl::MakeLane(std::span<const std::size_t> de
   return Lane::Make({.clock = &clock_,
                      .verify = config_.verify,
                      .registered = registered_.get(),
+                     .detacher = detacher_,
                      .staging = staging_ ? staging_() : std::span<std::byte>{}},
                     slots_, devices);
 }
@@ -183,6 +202,7 @@ PoolInfo PoolImpl::info() const {
                             .io_errors = slot.health.io_errors(),
                             .checksum_failures = slot.health.checksum_failures(),
                             .missed_deadlines = slot.health.missed_deadlines(),
+                            .transfers_abandoned = slot.health.abandoned(),
                             .state = slot.health.state(),
                             .state_reason = slot.health.reason()});
   }

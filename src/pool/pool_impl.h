@@ -22,12 +22,17 @@ struct PoolParts {
   struct OpenedDevice {
     DeviceConfig config;
     std::unique_ptr<device::Device> device;
+    std::string absent = {};  // why it is not there, and `device` only stands in; empty: it is
   };
 
   Config config;                              // neither its devices nor its catalog are looked at
   std::vector<OpenedDevice> devices;          // by position in the labels
   std::unique_ptr<catalog::Catalog> catalog;  // null: nothing survives a restart
   const Clock* clock = nullptr;               // outlives the pool
+
+  // Takes memory from under transfers that devices do not let go of. Outlives the pool; null: the
+  // kernel's means.
+  mem::Detacher* detacher = nullptr;
 
   // Off: there is no thread. Nothing moves but by Step, channels must have all of their requests
   // back and the pool be idle when they close, and the pool records nothing more when it goes: Stop
@@ -79,6 +84,7 @@ class PoolImpl final : public Pool {
   Result<void> MakeLanes();
   Result<std::unique_ptr<Lane>> MakeLane(std::span<const std::size_t> devices) const;
   void TakeInMemory() const;
+  void KeepWhatIsHeld();
 
   const Config config_;
   const Clock& clock_;
@@ -88,9 +94,12 @@ class PoolImpl final : public Pool {
   std::uint64_t lost_at_open_ = 0;
   bool stopping_ = false;  // of a pool without threads
   bool spills_ = false;    // there is memory, and a catalog of drives
+  bool absent_ = false;    // a drive was not there when the pool was opened
   // Shared with the memory that was handed out.
   const std::shared_ptr<mem::RegisteredMemory> registered_ =
       std::make_shared<mem::RegisteredMemory>();
+  mem::PageDetacher page_detacher_{*registered_};
+  mem::Detacher* const detacher_;
   std::vector<std::unique_ptr<DeviceSlot>> slots_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Recorder> recorder_;

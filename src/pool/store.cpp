@@ -283,6 +283,7 @@ std::uint64_t Store::Restore(std::span<const catalog::BlockRow> rows,
     entries.push_back(RestoreOne(row));
     if (entries.back() != kNoEntry) continue;
     ++refused;
+    if (options_.keep_refused_rows) continue;
     catalog::Change change{catalog::Change::Kind::kRemove, {}};
     change.row.generation = row.generation;
     changes_.push_back(std::move(change));

@@ -27,6 +27,9 @@ struct StoreOptions {
   bool record_changes = false;  // there is a catalog to keep
   bool spill = false;           // what lies in memory is copied to drives
   const Clock* clock = &Clock::Monotonic();
+  // A drive is not there: rows whose units are not all there stay recorded, and are warm again when
+  // it is, unless others have taken their place.
+  bool keep_refused_rows = false;
   std::vector<layout::LinkRate> links;
 };
 
@@ -81,8 +84,8 @@ class Store {
 
   // Restart: takes over recorded blocks, newest first, so that a stale row never wins a key or a
   // slot. Rows whose units are not all there, or that a newer one has replaced, are removed from
-  // the record. Chains the blocks. Returns how many rows were refused. `highest_generation`: of all
-  // that was ever recorded.
+  // the record (but see StoreOptions). Chains the blocks. Returns how many rows were refused.
+  // `highest_generation`: of all that was ever recorded.
   std::uint64_t Restore(std::span<const catalog::BlockRow> rows, std::uint64_t highest_generation);
 
   // Removes some of what lies on drained devices. False when nothing is left there. Short: call it
@@ -171,6 +174,8 @@ class Store {
   std::uint64_t DrainedMask() const;
   // May new units go there, by the drained devices that the plan started with?
   bool Takes(std::size_t device, bool durable) const KVPOOL_REQUIRES(mutex_);
+  // Slots that late writes have let go of.
+  void FreeReturned() KVPOOL_REQUIRES(mutex_);
   index::EntryId FindUsable(std::uint32_t space, Key key) KVPOOL_REQUIRES(mutex_);
   // Takes what lies on drained devices out of a block that is visible. False: something was only
   // there, and the block is removed.
@@ -212,6 +217,7 @@ class Store {
   std::vector<std::vector<std::uint64_t>> offsets_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::uint32_t> group_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<index::EntryId> lost_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<std::uint64_t> returned_ KVPOOL_GUARDED_BY(mutex_);
   struct Load {
     double busy_until_ns = 0;  // with what it was given to read
     double ns_per_byte = 0;

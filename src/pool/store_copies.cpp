@@ -31,7 +31,9 @@ UnitRecord Store::DurablePlace(const index::EntryView& view, std::uint32_t unit)
 }
 
 void Store::FreeSlot(const UnitRecord& unit) {
-  if (!unit.IsNowhere()) devices_[unit.device()]->space->Free(unit.offset());
+  if (unit.IsNowhere()) return;
+  DeviceSlot& slot = *devices_[unit.device()];
+  if (!slot.quarantine.Keeps(unit.offset())) slot.space->Free(unit.offset());
 }
 
 void Store::AddDirty(EntryId entry) {

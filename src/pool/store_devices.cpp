@@ -77,10 +77,20 @@ void Store::RecordAgain(EntryId entry, bool was_recorded) {
   AddDirty(entry);
 }
 
+void Store::FreeReturned() {
+  for (const auto& slot : devices_) {
+    if (!slot->quarantine.HasFree()) continue;
+    returned_.clear();
+    slot->quarantine.TakeFree(returned_);
+    for (const std::uint64_t offset : returned_) slot->space->Free(offset);
+  }
+}
+
 // Nothing appears behind the sweep: a put that ends with units on a drained device is not
 // published.
 bool Store::SweepDrained() {
   MutexLock lock(mutex_);
+  FreeReturned();
   drained_ = DrainedMask();
   if (drained_ != sweeping_) {
     sweeping_ = drained_;
