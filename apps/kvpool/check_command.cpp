@@ -40,7 +40,9 @@ std::vector<Row> CheckRows(const Config& config, const pool::CheckReport& report
                     {"name", device.name},
                     {"bytes_read", device.bytes_read},
                     {"io_errors", device.io_errors},
-                    {"checksum_failures", device.checksum_failures}});
+                    {"checksum_failures", device.checksum_failures},
+                    {"state", std::string(ToString(device.state))},
+                    {"state_reason", device.state_reason}});
   }
   return rows;
 }
@@ -51,12 +53,23 @@ void PrintCheck(const pool::CheckReport& report, double seconds, std::FILE* out)
              "{} blocks, {} verified in {:.2f} s ({}), {} dropped, {} lost at the last close\n",
              report.blocks, FormatBytes(report.bytes), seconds, FormatRate(rate), report.blocks_bad,
              report.blocks_lost);
-  Table table({"device", "read", "I/O errors", "checksum failures"});
+  Table table({"device", "state", "read", "I/O errors", "checksum failures"});
   for (const DeviceInfo& device : report.devices) {
-    table.Add({device.name, FormatBytes(device.bytes_read), fmt::format("{}", device.io_errors),
-               fmt::format("{}", device.checksum_failures)});
+    table.Add({device.name, std::string(ToString(device.state)), FormatBytes(device.bytes_read),
+               fmt::format("{}", device.io_errors), fmt::format("{}", device.checksum_failures)});
   }
   table.Print(out);
+}
+
+// "ssd0: it does not answer; ssd1: ..."
+std::string Drained(const pool::CheckReport& report) {
+  std::string reasons;
+  for (const DeviceInfo& device : report.devices) {
+    if (device.state == DeviceState::kServing) continue;
+    reasons += fmt::format("{}device {} is {}: {}", reasons.empty() ? "" : "; ", device.name,
+                           ToString(device.state), device.state_reason);
+  }
+  return reasons;
 }
 
 // "ssd0 (2 units), ssd2 (1 unit)"
@@ -86,6 +99,9 @@ Result<void> RunCheck(const CheckOptions& options) {
   if (!report) return tl::unexpected(report.error());
   PrintCheck(*report, seconds, PeopleStream(options.json));
   auto written = WriteRows(options.json, CheckRows(*config, *report, seconds));
+  const std::string drained = Drained(*report);
+  if (written && !drained.empty() && report->blocks_bad == 0)
+    return Fail(Status::kIoError, drained);
   if (!written || report->blocks_bad == 0) return written;
   return Fail(Status::kCorrupt,
               fmt::format("{} of {} blocks did not verify, with failures on {}, and were dropped; "

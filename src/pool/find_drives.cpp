@@ -44,14 +44,41 @@ class Finder {
     }
     for (std::size_t i = 0; i < config_.devices.size(); ++i) {
       if (!IsDrive(config_.devices[i]) || IsAtHome(i)) continue;
-      if (auto found = LookElsewhere(i); !found) return Refused(found);
+      if (auto found = LookElsewhere(i); !found) {
+        if (!IsAbsence(i, found.error())) return Refused(found);
+        absent_.emplace_back(i, found.error());
+      }
     }
+    if (auto placed = PlaceAbsent(); !placed) return Refused(placed);
     return std::move(drives_);
   }
 
  private:
   static tl::unexpected<Error> Refused(const Result<void>& why) {
     return tl::unexpected(why.error());
+  }
+
+  // May the pool do without drive `i`, which `error` was found of?
+  bool IsAbsence(std::size_t i, const Error& error) const {
+    const bool strangers = *homes_[i] && (*homes_[i])->pool_id != drives_.pool_id;
+    if (strangers) return !config_.catalog.empty();
+    return error.status == Status::kNotFound || error.status == Status::kIoError ||
+           error.status == Status::kCorrupt;
+  }
+
+  // Labels say where drives stand. One without stands where it is configured, or else where nobody
+  // does.
+  Result<void> PlaceAbsent() {
+    const auto there = [](const auto& place) { return place.has_value(); };
+    if (!absent_.empty() && std::none_of(drives_.by_index.begin(), drives_.by_index.end(), there)) {
+      return tl::unexpected(absent_.front().second);
+    }
+    for (auto& [i, error] : absent_) {
+      auto place = drives_.by_index.begin() + static_cast<std::ptrdiff_t>(i);
+      if (*place) place = std::find_if_not(drives_.by_index.begin(), drives_.by_index.end(), there);
+      *place = PoolDrive{config_.devices[i], {}, {}, std::move(error)};
+    }
+    return {};
   }
 
   // Of the labels at the configured paths; the first of those that are as common.
@@ -178,7 +205,7 @@ class Finder {
                   fmt::format("devices {} and {} carry the same label: one is a copy of the other",
                               place->config.name, config.name));
     }
-    place = PoolDrive{config, label, std::move(remark)};
+    place = PoolDrive{config, label, std::move(remark), {}};
     return {};
   }
 
@@ -186,6 +213,7 @@ class Finder {
   const LabelSource& source_;
   std::vector<std::optional<Result<device::Label>>> homes_;  // what is at each path; memory: none
   std::optional<std::vector<device::LabelledDrive>> searched_;
+  std::vector<std::pair<std::size_t, Error>> absent_;  // by position in the configuration
   PoolDrives drives_;
 };
 

@@ -16,7 +16,8 @@ namespace kvpool::pool {
 struct PoolDrive {
   DeviceConfig config;  // as configured, but at the path where its label is
   device::Label label;
-  std::string remark;  // for people, where that is another path; else empty
+  std::string remark;           // for people, where that is another path; else empty
+  std::optional<Error> absent;  // why it cannot serve: then it has no label
 };
 
 struct PoolDrives {
@@ -32,8 +33,12 @@ struct LabelSource {
 };
 
 // Steps 1 to 4 of "Finding" in docs/formats/label.md. `pool_id`: the catalog's; 0: not known.
-// kNotFound (a label is nowhere), kInvalid (another pool's, another number of devices, copies), and
-// what reading a label gives.
+//
+// A drive that is not there, cannot be read, or carries no label of this pool is absent: the others
+// can do without it, and it stands where none of them does. What a person got wrong is refused:
+// kInvalid (paths of two drives of this pool mixed up, another number of devices, copies, no right
+// to read), kUnsupported (a label of another version). So is a pool of which no drive is left, and
+// one without a catalog that says whose drives are meant where their labels do not agree.
 Result<PoolDrives> FindDrives(const Config& config, std::uint64_t pool_id,
                               const LabelSource& source = {});
 

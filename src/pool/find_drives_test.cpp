@@ -59,12 +59,16 @@ class FindDrivesTest : public ::testing::Test {
     Configure("a", kind, "/dev/nvme0n1");
     Configure("b", kind, "/dev/nvme1n1");
   }
-  // "name@path" by index, with a + where it was found elsewhere.
+  // "name@path" by index, with a + where it was found elsewhere; or why it is absent.
   std::vector<std::string> Find(std::uint64_t pool_id = 0) {
     const auto found = FindDrives(config_, pool_id, source_);
     if (!found) return {found.error().message};
     std::vector<std::string> all;
     for (const auto& drive : found->by_index) {
+      if (drive && drive->absent) {
+        all.push_back(drive->config.name + " is absent: " + drive->absent->message);
+        continue;
+      }
       all.push_back(!drive ? "memory"
                            : drive->config.name + "@" + drive->config.Where() +
                                  (drive->remark.empty() ? "" : "+"));
@@ -158,12 +162,40 @@ TEST_F(FindDrivesTest, WithoutOneTheMostCommonPoolCounts) {
 TEST_F(FindDrivesTest, WhatIsNowhereIsSaid) {
   TwoDrives();
   Put("/dev/nvme0n1", 0, "a");
-  EXPECT_THAT(Find()[0], AllOf(HasSubstr("/dev/nvme1n1 carries no kvpool label"),
-                               HasSubstr("no drive of this machine"), HasSubstr("kvpool create")));
+  EXPECT_THAT(Find()[1],
+              AllOf(HasSubstr("b is absent: "), HasSubstr("/dev/nvme1n1 carries no kvpool label"),
+                    HasSubstr("no drive of this machine"), HasSubstr("kvpool create")));
+}
+
+TEST_F(FindDrivesTest, ADriveOfAnotherPoolIsAbsentWhereTheCatalogSaysWhosePoolItIs) {
+  TwoDrives();
+  Put("/dev/nvme0n1", 0, "a");
   Put("/dev/nvme1n1", 0, "a", 99);
-  EXPECT_THAT(Find()[0], HasSubstr("device b at /dev/nvme1n1 belongs to another pool"));
+  EXPECT_THAT(Find(), ElementsAre(HasSubstr("device b at /dev/nvme1n1 belongs to another pool")));
+  config_.catalog = "catalog.db";
+  EXPECT_THAT(
+      Find(kPool),
+      ElementsAre("a@/dev/nvme0n1", HasSubstr("device b at /dev/nvme1n1 belongs to another pool")));
+}
+
+TEST_F(FindDrivesTest, MixedUpPathsAreRefused) {
+  TwoDrives();
+  Put("/dev/nvme0n1", 0, "a");
   Put("/dev/nvme1n1", 0, "a");
-  EXPECT_THAT(Find()[0], HasSubstr("/dev/nvme1n1 is device a of this pool and not b"));
+  EXPECT_THAT(Find(), ElementsAre(HasSubstr("/dev/nvme1n1 is device a of this pool and not b")));
+}
+
+TEST_F(FindDrivesTest, AnAbsentDriveStandsWhereNoLabelDoes) {
+  TwoDrives();
+  Configure("c", DeviceKind::kBlock, "/dev/nvme2n1");
+  Put("/dev/nvme0n1", 1, "a");
+  Put("/dev/nvme2n1", 0, "c");
+  EXPECT_THAT(Find(), ElementsAre("c@/dev/nvme2n1", "a@/dev/nvme0n1", HasSubstr("b is absent")));
+}
+
+TEST_F(FindDrivesTest, WithNoDriveLeftTheFirstOneSaysWhy) {
+  TwoDrives();
+  EXPECT_THAT(Find(), ElementsAre(HasSubstr("/dev/nvme0n1 carries no kvpool label")));
 }
 
 TEST_F(FindDrivesTest, CopiesAreRefused) {
@@ -190,7 +222,7 @@ TEST_F(FindDrivesTest, FilesAndAddressesAreNotSearchedFor) {
   Configure("s", DeviceKind::kSpdk, "trtype:PCIe traddr:1");
   Put("/data/f", 0, "f");
   Put("/dev/nvme1n1", 1, "s");
-  EXPECT_THAT(Find()[0], HasSubstr("carries no kvpool label"));
+  EXPECT_THAT(Find()[1], HasSubstr("carries no kvpool label"));
   EXPECT_EQ(searches_, 0);
   Put("trtype:PCIe traddr:1", 1, "s");
   EXPECT_EQ(Find(), (Names{"f@/data/f", "s@trtype:PCIe traddr:1"}));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 
+#include "device/absent.h"
 #include "device/open.h"
 #include "index/eviction_policy.h"
 #include "pool/find_drives.h"
@@ -96,10 +97,26 @@ std::uint64_t CatalogsPool(const Config& config) {
   return catalog::Catalog::PoolIdOf(config.catalog).value_or(0);
 }
 
+// The drive is broken or went away, and the pool may do without it. All else is for a person to put
+// right first: another process that has it, a right or a limit that is missing, a wrong capacity.
+bool IsAbsence(const Error& error) {
+  return error.status == Status::kNotFound || error.status == Status::kIoError ||
+         error.status == Status::kCorrupt;
+}
+
+Result<std::unique_ptr<device::Device>> OpenOne(const std::optional<PoolDrive>& drive,
+                                                const DeviceConfig& config,
+                                                const device::OpenOptions& options) {
+  if (drive && drive->absent) return tl::unexpected(*drive->absent);
+  return device::OpenDevice(config, options);
+}
+
 // In the order of the labels.
 Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, const Clock& clock,
                                                          const PoolDrives& drives) {
   std::vector<PoolParts::OpenedDevice> devices;
+  std::optional<Error> first_absent;
+  bool any_drive = false;
   // Memory holds nothing yet, so it may take whatever positions the drives leave.
   auto memory = config.devices.begin();
   for (std::size_t i = 0; i < config.devices.size(); ++i) {
@@ -111,10 +128,17 @@ Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, c
     if (drive && !drive->remark.empty()) options.remarks.push_back(drive->remark);
     if (!drive) memory = std::find_if_not(memory, config.devices.end(), IsDrive);
     const DeviceConfig& one = drive ? drive->config : *memory++;
-    auto opened = device::OpenDevice(one, options);
-    if (!opened) return tl::unexpected(opened.error());
-    devices.push_back({one, std::move(*opened)});
+    auto opened = OpenOne(drive, one, options);
+    any_drive |= drive && opened;
+    if (opened) {
+      devices.push_back({one, std::move(*opened), {}});
+      continue;
+    }
+    if (!drive || !IsAbsence(opened.error())) return tl::unexpected(opened.error());
+    if (!first_absent) first_absent = opened.error();
+    devices.push_back({one, device::MakeAbsent(one, "not open"), opened.error().message});
   }
+  if (first_absent && !any_drive) return tl::unexpected(*first_absent);
   return devices;
 }
 
@@ -147,6 +171,7 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
       options.record_changes && std::any_of(slots_.begin(), slots_.end(),
                                             [](const auto& slot) { return slot->volatile_bytes; });
   options.clock = &clock_;
+  options.keep_refused_rows = absent_;
   for (const LinkConfig& link : config_.links) {
     layout::LinkRate rate{.bytes_per_s = link.bytes_per_s};
     for (std::size_t i = 0; i < slots_.size(); ++i) {

@@ -206,6 +206,15 @@ class ReplayAndCheck(CliTest):
 class Strangers(CliTest):
     """Devices that are not what the pool left."""
 
+    def expect_drained(self, pool, name, word):
+        """The pool does without the device; info and check say why."""
+        states = {row["name"]: row for row in self.rows("info", "--pool", pool) if row["case"] == "device"}
+        self.assertEqual(states[name]["state"], "drained")
+        self.assertIn(word, states[name]["state_reason"])
+        self.assertEqual({row["state"] for row in states.values()}, {"drained", "serving"})
+        self.assertIn("drained", self.succeed("info", "--pool", pool).stdout)
+        self.refuse("check", "--pool", pool, code=1, words=[name, "drained", word])
+
     def test_a_device_that_shrank(self):
         pool = self.created_pool()
         os.truncate(self.path("a"), 10 * MIB)
@@ -214,6 +223,8 @@ class Strangers(CliTest):
     def test_a_device_that_is_gone(self):
         pool = self.created_pool()
         os.remove(self.path("a"))
+        self.expect_drained(pool, "a", self.path("a"))
+        os.remove(self.path("b"))
         self.refuse("info", "--pool", pool, code=1, words=[self.path("a")])
 
     def test_a_device_of_another_pool(self):
@@ -233,7 +244,7 @@ class Strangers(CliTest):
         pool = self.created_pool()
         with open(self.path("a"), "r+b") as file:
             file.write(bytes(4096))
-        self.refuse("info", "--pool", pool, code=1, words=[self.path("a")])
+        self.expect_drained(pool, "a", "label")
 
     def test_a_device_that_another_process_holds(self):
         pool = self.created_pool()
