@@ -39,11 +39,23 @@ class Memory {
 
 enum class DeviceState : std::uint8_t {
   kServing,
+  kLeaving,  // being removed: nothing is placed there, what it holds is read and moves elsewhere
+  kRemoved,  // it holds nothing
   kDrained,  // it failed too often: nothing is placed or asked there, what it held is not found
 };
 
 constexpr std::string_view ToString(DeviceState state) {
-  return state == DeviceState::kServing ? "serving" : "drained";
+  switch (state) {
+    case DeviceState::kServing:
+      return "serving";
+    case DeviceState::kLeaving:
+      return "leaving";
+    case DeviceState::kRemoved:
+      return "removed";
+    case DeviceState::kDrained:
+      return "drained";
+  }
+  return "unknown";
 }
 
 struct DeviceInfo {
@@ -102,6 +114,16 @@ class Pool {
   virtual Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node = -1) = 0;
   // Prepares the caller's own memory for transfers as far as it allows; any memory works without.
   virtual Result<std::shared_ptr<Memory>> Register(std::span<std::byte> bytes) = 0;
+
+  // Moves what lies on a device to the others while requests go on, then uses it no more; its
+  // drive may be taken out or replaced. Waits for that. Where the others have no room the coldest
+  // blocks go. kNotFound (no such device), kInvalid (it does not serve, or is the last), kTimedOut
+  // (requests or leases hold on to it; it serves again).
+  virtual Result<void> RemoveDevice(std::string_view name) = 0;
+  // Labels another drive and uses it in the place of one that is drained or removed. Name it in the
+  // pool file, too, before the pool is opened again. kNotFound, kInvalid, kTimedOut (requests hold
+  // on to the former), and what Create gives.
+  virtual Result<void> ReplaceDevice(std::string_view name, const DeviceConfig& by) = 0;
 
   virtual PoolInfo info() const = 0;
 };

@@ -154,7 +154,7 @@ void ChannelImpl::UnitsDone(Operation& operation) {
     operation.EndLayers();
   } else {
     parts_.store->FinishPut(operation);
-    if (parts_.mover != nullptr) parts_.mover->Wake();
+    parts_.mover->Wake();
     if (operation.durable) return parts_.recorder->Add(operation, *this);
   }
   Finish(operation);

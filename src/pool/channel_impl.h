@@ -21,7 +21,7 @@ namespace kvpool::pool {
 struct ChannelParts {
   Store* store = nullptr;
   Recorder* recorder = nullptr;
-  Mover* mover = nullptr;  // null: the pool spills nothing
+  Mover* mover = nullptr;
   const Clock* clock = nullptr;
   std::int64_t deadline_ns = 0;                         // of requests that name none
   std::span<const std::vector<Lane*>> lanes_of_device;  // who serves which device

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "device/device.h"
 #include "kvpool/config.h"
@@ -14,7 +15,8 @@
 
 namespace kvpool::pool {
 
-// Threads: counters any; space under the store's lock; the rest immutable once open.
+// Threads: counters any; space under the store's lock; the rest immutable once open, but for
+// Store::Replace, before which nothing is in flight.
 struct DeviceSlot {
   DeviceConfig config;
   std::unique_ptr<device::Device> device;
@@ -28,6 +30,11 @@ struct DeviceSlot {
   Health health;
   Quarantine quarantine;
   std::atomic<bool> held_on{false};  // it has memory and queues that were left to it for ever
+
+  // Devices that stood here before, for queues that are not gone yet. Goes up with each: lanes open
+  // their queues anew.
+  std::vector<std::unique_ptr<device::Device>> former;
+  std::atomic<std::uint32_t> replaced{0};
 
   bool serves() const { return health.serves(); }
   std::uint64_t moved_bytes() const { return bytes_read.load() + bytes_written.load(); }

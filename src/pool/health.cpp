@@ -28,6 +28,24 @@ void Health::Drain(std::string reason) {
   state_.store(DeviceState::kDrained, std::memory_order_release);
 }
 
+bool Health::Become(DeviceState from, DeviceState to) {
+  MutexLock lock(mutex_);
+  return state_.compare_exchange_strong(from, to);
+}
+
+void Health::StartAnew() {
+  MutexLock lock(mutex_);
+  reason_.clear();
+  for (auto* count : {&io_errors_, &checksum_failures_, &missed_deadlines_, &abandoned_})
+    *count = 0;
+  for (auto* row : {&failed_in_a_row_, &missed_in_a_row_}) *row = 0;
+  for (Window* window : {&failed_, &corrupted_}) {
+    window->begin_bytes = 0;
+    window->count = 0;
+  }
+  state_.store(DeviceState::kServing, std::memory_order_release);
+}
+
 void Health::Failed(std::uint64_t moved_bytes) {
   io_errors_.fetch_add(1, std::memory_order_relaxed);
   if (failed_in_a_row_.fetch_add(1, std::memory_order_relaxed) + 1 >= kMaxErrorsInARow) {

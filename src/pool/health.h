@@ -17,7 +17,9 @@ namespace kvpool::pool {
 class Health {
  public:
   DeviceState state() const { return state_.load(std::memory_order_acquire); }
-  bool serves() const { return state() == DeviceState::kServing; }
+  // What it holds may be read.
+  bool serves() const { return state() <= DeviceState::kLeaving; }
+  bool takes() const { return state() == DeviceState::kServing; }
   std::string reason() const;  // one sentence; empty while it serves
 
   // --- told by lanes, once a transfer (Corrupted: once a unit). `moved_bytes`: what the device has
@@ -38,6 +40,11 @@ class Health {
 
   // At once, with one sentence; of several the first counts.
   void Drain(std::string reason);
+
+  // Between kServing, kLeaving and kRemoved. False: it is not in `from` any more.
+  bool Become(DeviceState from, DeviceState to);
+  // Another device stands in its place: serves, and nothing is known of it.
+  void StartAnew();
 
   std::uint64_t io_errors() const { return io_errors_.load(std::memory_order_relaxed); }
   std::uint64_t checksum_failures() const {

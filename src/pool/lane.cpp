@@ -58,15 +58,37 @@ Result<std::unique_ptr<Lane>> Lane::Make(const LaneOptions& options,
                                 .registered = options.registered});
   if (!staging) return tl::unexpected(staging.error());
   lane->staging_ = std::move(*staging);
+  lane->slots_ = slots;
   lane->queues_.resize(slots.size());
   for (const std::size_t device : devices) {
-    auto queue = slots[device]->device->OpenQueue(
-        {.event_fd = lane->event_fd_, .registered = options.registered});
+    auto queue = lane->OpenQueue(*slots[device]);
     if (!queue) return tl::unexpected(queue.error());
-    lane->queues_[device] = std::make_unique<LaneQueue>(
-        *slots[device], std::move(*queue), *lane->staging_, options.detacher, options.verify);
+    lane->queues_[device] = std::move(*queue);
   }
   return lane;
+}
+
+Result<std::unique_ptr<LaneQueue>> Lane::OpenQueue(DeviceSlot& slot) {
+  auto queue = slot.device->OpenQueue({.event_fd = event_fd_, .registered = options_.registered});
+  if (!queue) return tl::unexpected(queue.error());
+  return std::make_unique<LaneQueue>(slot, std::move(*queue), *staging_, options_.detacher,
+                                     options_.verify);
+}
+
+// Before it gets anything to do on a device that stands in another's place. Where no queue can be
+// opened the old one stays: what it is given fails.
+void Lane::TakeInDevices() {
+  for (std::size_t i = 0; i < queues_.size(); ++i) {
+    if (!queues_[i] || !queues_[i]->Replaced()) continue;
+    if (!queues_[i]->Idle()) queues_[i]->Step(options_.clock->NowNs());  // lets go of its batches
+    if (!queues_[i]->Idle()) continue;
+    auto queue = OpenQueue(*slots_[i]);
+    if (queue) {
+      queues_[i] = std::move(*queue);
+    } else {
+      slots_[i]->health.Drain(queue.error().message);
+    }
+  }
 }
 
 Lane::~Lane() {
@@ -113,6 +135,7 @@ bool Lane::Step() {
       std::swap(taken_, inbox_);
       inbox_filled_.store(false, std::memory_order_relaxed);
     }
+    TakeInDevices();
     for (DeviceBatch* batch : taken_) queues_[batch->device]->Add(*batch);
     taken_.clear();
     moved = true;

@@ -60,6 +60,8 @@ class Lane {
 
  private:
   explicit Lane(const LaneOptions& options);
+  Result<std::unique_ptr<LaneQueue>> OpenQueue(DeviceSlot& slot);
+  void TakeInDevices();
   void Run();
   void CountSpin(bool moved);
   void Wake();
@@ -67,6 +69,7 @@ class Lane {
   const LaneOptions options_;
   int event_fd_ = -1;
   std::unique_ptr<Staging> staging_;
+  std::span<const std::unique_ptr<DeviceSlot>> slots_;
   std::vector<std::unique_ptr<LaneQueue>> queues_;  // by device index; null where not served
 
   Mutex mutex_;

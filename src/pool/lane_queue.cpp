@@ -31,6 +31,7 @@ std::uint32_t MaxRunBytes(const DeviceSlot& slot, const device::Traits& traits) 
 LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, Staging& staging,
                      mem::Detacher* detacher, bool verify)
     : slot_(slot),
+      replaced_(slot.replaced.load(std::memory_order_acquire)),
       traits_(slot.device->traits()),
       queue_(std::move(queue)),
       staging_(staging),

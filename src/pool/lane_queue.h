@@ -48,6 +48,8 @@ class LaneQueue {
   bool Idle() const {
     return in_flight_ == 0 && gets_.empty() && puts_.empty() && background_.empty();
   }
+  // Another device stands in the place of the one that it is on.
+  bool Replaced() const { return slot_.replaced.load(std::memory_order_acquire) != replaced_; }
   // The device holds transfers that were given up.
   bool Awaits() const { return abandoned_ > 0; }
 
@@ -106,6 +108,7 @@ class LaneQueue {
   std::uint32_t Padded(std::uint32_t bytes) const;
 
   DeviceSlot& slot_;
+  const std::uint32_t replaced_;  // how often the slot's device had been, when it was opened
   const device::Traits& traits_;
   std::unique_ptr<device::Queue> queue_;
   Staging& staging_;

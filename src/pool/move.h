@@ -23,11 +23,13 @@ struct Move {
   std::vector<MovedUnit> units;
   std::vector<index::EntryId> entries;  // of the units, each pinned once
   std::int64_t oldest_ns = 0;           // since when the first of them waits
+  bool evacuates = false;               // off a device that leaves; else a drive gets a copy
 
   bool empty() const { return units.empty(); }
   void Clear() {
     units.clear();
     entries.clear();
+    evacuates = false;
   }
 };
 

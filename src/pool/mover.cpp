@@ -114,10 +114,13 @@ bool Mover::TakeArrivals() {
 // False when there is nothing to move, or nowhere to move it to.
 bool Mover::Begin(Trip& trip) {
   trip.move.Clear();
-  if (!parts_.store->PlanSpill(kTripBytes, trip.move)) {
-    Rest();
+  // First what somebody waits for. One trip at a time, or both would carry the same.
+  const bool more = MayEvacuate() && parts_.store->PlanEvacuation(kTripBytes, trip.move);
+  if (trip.move.empty()) {
+    trip.move.Clear();
+    if (!parts_.store->PlanSpill(kTripBytes, trip.move)) Rest();
   }
-  if (trip.move.empty()) return false;
+  if (trip.move.empty()) return more;
   trip.stage = Stage::kReading;
   if (!MakeBuffer(trip)) {
     for (MovedUnit& unit : trip.move.units) unit.status = Status::kNoSpace;
@@ -138,6 +141,16 @@ bool Mover::Begin(Trip& trip) {
   }
   Send(trip.reading);
   return true;
+}
+
+bool Mover::MayEvacuate() {
+  {
+    std::lock_guard lock(mutex_);
+    if (stop_) return false;
+  }
+  return std::none_of(trips_.begin(), trips_.end(), [](const auto& trip) {
+    return trip->stage != Stage::kResting && trip->move.evacuates;
+  });
 }
 
 void Mover::Rest() { rest_until_ns_ = parts_.clock->NowNs() + kRestNs; }

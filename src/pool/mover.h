@@ -80,6 +80,7 @@ class Mover final : private OperationSink {
   bool TripsRest() const;
   bool Begin(Trip& trip);
   void Rest();
+  bool MayEvacuate();
   void Write(Trip& trip);
   void TakeStatus(Trip& trip);
   void End(Trip& trip);

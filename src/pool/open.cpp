@@ -152,6 +152,7 @@ Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clo
   auto devices = OpenDevices(config, clock, *drives);
   if (!devices) return tl::unexpected(devices.error());
   parts.devices = std::move(*devices);
+  parts.pool_id = drives->pool_id;
   if (KeepsCatalog(config)) {
     auto catalog = catalog::Catalog::Open(config.catalog, drives->pool_id);
     if (!catalog) return tl::unexpected(catalog.error());
@@ -167,7 +168,7 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
   options.unit_bytes = static_cast<std::uint32_t>(config_.unit_bytes);
   options.placement = config_.placement;
   options.record_changes = catalog != nullptr;
-  spills_ = options.spill =
+  options.spill =
       options.record_changes && std::any_of(slots_.begin(), slots_.end(),
                                             [](const auto& slot) { return slot->volatile_bytes; });
   options.clock = &clock_;

@@ -17,7 +17,7 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   auto& block_bytes = RequestAccess::BlockBytes(get);
   block_bytes.assign(get.keys.size(), 0);
   MutexLock lock(mutex_);
-  drained_ = DrainedMask();
+  LookAtDevices();
   std::uint32_t most_units = 0;
   for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
     const EntryId entry = FindUsable(get.space.id, get.keys[key]);
@@ -79,7 +79,7 @@ std::uint64_t Store::BytesNeeded(const index::EntryView& view, bool lease) const
 void Store::PlanPut(const PutRequest& put, Operation& operation) {
   MutexLock lock(mutex_);
   FreeReturned();
-  drained_ = DrainedMask();
+  LookAtDevices();
   AdmitKeys(put, operation);
   std::uint64_t first_ordinal = put.ordinal.value_or(0);
   if (!put.ordinal) {
@@ -327,9 +327,9 @@ std::vector<double> Store::WantedShares() const {
     rates.push_back({.read_bytes_per_s = options_.placement == Placement::kEqual
                                              ? 1.0
                                              : slot->config.read_bytes_per_s,
-                     .free_units = slot->serves() ? ~std::uint64_t{0} >> 8 : 0,
+                     .free_units = slot->health.takes() ? ~std::uint64_t{0} >> 8 : 0,
                      .scarce = slot->volatile_bytes,
-                     .closed = !slot->serves()});
+                     .closed = !slot->health.takes()});
   }
   return layout::OptimalShares(1.0, rates, options_.links);
 }

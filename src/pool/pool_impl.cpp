@@ -50,6 +50,7 @@ class CallersMemory final : public Memory {
 
 PoolImpl::PoolImpl(PoolParts parts)
     : config_(std::move(parts.config)),
+      pool_id_(parts.pool_id),
       clock_(*parts.clock),
       threads_(parts.threads),
       staging_(std::move(parts.staging)),
@@ -80,7 +81,7 @@ Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(PoolParts parts) {
   if (!pool->threads_) return pool;
   for (const auto& lane : pool->lanes_) lane->StartThread();
   pool->recorder_->StartThread();
-  if (pool->mover_) pool->mover_->StartThread();
+  pool->mover_->StartThread();
   return pool;
 }
 
@@ -217,13 +218,13 @@ bool PoolImpl::StepPart(std::size_t part) {
   KVPOOL_CHECK(!threads_);
   if (part < lanes_.size()) return lanes_[part]->Step();
   if (part > lanes_.size()) return mover_->Step();
-  if (stopping_ && (!mover_ || mover_->stopped())) recorder_->Stop();
+  if (stopping_ && mover_->stopped()) recorder_->Stop();
   return recorder_->Step();
 }
 
 void PoolImpl::Stop() {
   stopping_ = true;
-  if (mover_) mover_->Stop();
+  mover_->Stop();
 }
 
 bool PoolImpl::Step() {
@@ -235,11 +236,11 @@ bool PoolImpl::Step() {
 std::int64_t PoolImpl::NextStepNs() const {
   std::int64_t next_ns = recorder_->NextStepNs();
   for (const auto& lane : lanes_) next_ns = std::min(next_ns, lane->NextStepNs());
-  return mover_ ? std::min(next_ns, mover_->NextStepNs()) : next_ns;
+  return std::min(next_ns, mover_->NextStepNs());
 }
 
 bool PoolImpl::Idle() const {
-  return recorder_->Idle() && (!mover_ || mover_->Idle()) &&
+  return recorder_->Idle() && mover_->Idle() &&
          std::all_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane->Idle(); });
 }
 
@@ -260,7 +261,6 @@ Result<void> PoolImpl::MakeLanes() {
     for (const std::size_t device : devices) lanes_of_device_[device].push_back(lane->get());
     lanes_.push_back(std::move(*lane));
   }
-  if (!spills_) return {};
   mover_ = std::make_unique<Mover>(
       MoverParts{.store = store_.get(),
                  .recorder = recorder_.get(),

@@ -28,6 +28,7 @@ struct PoolParts {
   Config config;                              // neither its devices nor its catalog are looked at
   std::vector<OpenedDevice> devices;          // by position in the labels
   std::unique_ptr<catalog::Catalog> catalog;  // null: nothing survives a restart
+  std::uint64_t pool_id = 0;                  // of the labels of drives that come later
   const Clock* clock = nullptr;               // outlives the pool
 
   // Takes memory from under transfers that devices do not let go of. Outlives the pool; null: the
@@ -56,6 +57,8 @@ class PoolImpl final : public Pool {
   void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const override;
   Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node) override;
   Result<std::shared_ptr<Memory>> Register(std::span<std::byte> bytes) override;
+  Result<void> RemoveDevice(std::string_view name) override;
+  Result<void> ReplaceDevice(std::string_view name, const DeviceConfig& by) override;
   PoolInfo info() const override;
 
   // Every space that was ever opened, by id; and the keys of one. For checking and inspection.
@@ -66,7 +69,7 @@ class PoolImpl final : public Pool {
 
   // --- without threads: the owner moves the lanes, the recorder and the mover ---
   // One round of one part, or of all. True when anything moved.
-  std::size_t parts() const { return lanes_.size() + (mover_ ? 2 : 1); }
+  std::size_t parts() const { return lanes_.size() + 2; }
   bool StepPart(std::size_t part);
   bool Step();
   // When Step should run again without an event; device::Queue::kNever if only after one.
@@ -84,16 +87,22 @@ class PoolImpl final : public Pool {
   Result<void> MakeLanes();
   Result<std::unique_ptr<Lane>> MakeLane(std::span<const std::size_t> devices) const;
   void TakeInMemory() const;
+  Result<std::size_t> FindDevice(std::string_view name) const;
+  Result<void> CheckRemovable(std::size_t device) const;
+  bool WaitUntilEmpty(std::size_t device);
+  Result<std::unique_ptr<device::Device>> LabelDrive(std::size_t device,
+                                                     const DeviceConfig& by) const;
   void KeepWhatIsHeld();
 
   const Config config_;
+  const std::uint64_t pool_id_;
   const Clock& clock_;
   const bool threads_;
   const std::function<std::span<std::byte>()> staging_;
-  Mutex spaces_mutex_;  // one OpenSpace at a time: an id is chosen, then taken
+  Mutex devices_mutex_;  // one device is removed or replaced at a time
+  Mutex spaces_mutex_;   // one OpenSpace at a time: an id is chosen, then taken
   std::uint64_t lost_at_open_ = 0;
   bool stopping_ = false;  // of a pool without threads
-  bool spills_ = false;    // there is memory, and a catalog of drives
   bool absent_ = false;    // a drive was not there when the pool was opened
   // Shared with the memory that was handed out.
   const std::shared_ptr<mem::RegisteredMemory> registered_ =
@@ -105,7 +114,7 @@ class PoolImpl final : public Pool {
   std::unique_ptr<Recorder> recorder_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<std::vector<Lane*>> lanes_of_device_;
-  std::unique_ptr<Mover> mover_;  // null: nothing to spill, or nowhere to spill it to
+  std::unique_ptr<Mover> mover_;
 };
 
 struct LaneNeed {

@@ -84,7 +84,7 @@ TEST_F(PoolStepTest, TheIntervalPassesOnTheOwnersClock) {
   const Blocks blocks("c", 2, kMiB);
   PutNow(blocks, false);
   EXPECT_EQ(pool_->NextStepNs(), 1'000'000'000);
-  const std::size_t recorder = pool_->parts() - 1;
+  const std::size_t recorder = pool_->parts() - 2;  // before the mover
   EXPECT_FALSE(pool_->StepPart(recorder));
   clock_.Advance(1'000'000'000);
   EXPECT_TRUE(pool_->StepPart(recorder));

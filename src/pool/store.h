@@ -77,7 +77,13 @@ class Store {
   // slot on a drive. Pins their blocks until FinishMove. May evict to make room. False: drives have
   // no room for all that waits.
   bool PlanSpill(std::uint64_t bytes, Move& move);
+  // The same of what lies on devices that leave, from where the last call stopped. True: it stopped
+  // before it had looked at every block.
+  bool PlanEvacuation(std::uint64_t bytes, Move& move);
   void FinishMove(Move& move);
+
+  // Another device stands in the place of `index`, on which nothing lies and nothing is in flight.
+  void Replace(std::size_t index, std::unique_ptr<device::Device> by, const DeviceConfig& config);
   // The leased views of a finished get, in block order.
   void FillViews(const Operation& operation, GetRequest& get) const;
   void Unpin(const Operation& operation);
@@ -148,10 +154,15 @@ class Store {
   void FreeSlot(const layout::UnitRecord& unit) KVPOOL_REQUIRES(mutex_);
   void AddDirty(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   bool PlanSpillOf(index::EntryId entry, Move& move) KVPOOL_REQUIRES(mutex_);
-  bool FindRoomOnDrives(Move& move, std::size_t first, std::uint32_t space,
-                        std::uint32_t slot_bytes) KVPOOL_REQUIRES(mutex_);
+  bool FindRoom(Move& move, std::size_t first, bool durable, bool may_evict)
+      KVPOOL_REQUIRES(mutex_);
   bool MayEvictToSpill() const KVPOOL_REQUIRES(mutex_);
-  void FinishMoved(const MovedUnit& unit) KVPOOL_REQUIRES(mutex_);
+  void FinishMoved(const MovedUnit& unit, bool spilled) KVPOOL_REQUIRES(mutex_);
+  bool IsLeaving(const layout::UnitRecord& unit) const;
+  void Evacuate(index::EntryId entry, Move& move) KVPOOL_REQUIRES(mutex_);
+  bool DropLeaving(index::EntryId entry, std::uint32_t unit) KVPOOL_REQUIRES(mutex_);
+  void FinishEvacuated(const MovedUnit& unit) KVPOOL_REQUIRES(mutex_);
+  void LookAtDevices() KVPOOL_REQUIRES(mutex_);
   void BecomeDurable(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   bool ReadCopies(Operation& operation) KVPOOL_REQUIRES(mutex_);
   bool HasOtherPlaces(const Operation& operation, std::uint32_t key) const KVPOOL_REQUIRES(mutex_);
@@ -206,6 +217,9 @@ class Store {
   std::uint64_t restored_generations_ KVPOOL_GUARDED_BY(mutex_) = 0;  // those up to it
   // Bit i: device i is drained. Taken at the start of each plan, so that it stays the same in it.
   std::uint64_t drained_ KVPOOL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t closed_ KVPOOL_GUARDED_BY(mutex_) = 0;  // and those where nothing may be placed
+  index::EntryId evacuated_to_ KVPOOL_GUARDED_BY(mutex_) = 0;
+  std::vector<index::EntryId> found_ KVPOOL_GUARDED_BY(mutex_);
   std::uint64_t sweeping_ KVPOOL_GUARDED_BY(mutex_) = 0;  // the devices of the present sweep
   index::EntryId swept_to_ KVPOOL_GUARDED_BY(mutex_) = 0;
   // Scratch of planning; kept so that requests do not allocate.

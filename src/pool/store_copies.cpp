@@ -27,7 +27,8 @@ constexpr std::size_t kDemotionTries = 64;  // a put's wait under the lock has a
 
 UnitRecord Store::DurablePlace(const index::EntryView& view, std::uint32_t unit) const {
   if (!IsVolatile(view.units[unit])) return view.units[unit];
-  return view.copies.empty() ? UnitRecord::Nowhere() : view.copies[unit];
+  const bool copied = !view.copies.empty() && !view.copies[unit].IsNowhere();
+  return copied && !IsVolatile(view.copies[unit]) ? view.copies[unit] : UnitRecord::Nowhere();
 }
 
 void Store::FreeSlot(const UnitRecord& unit) {
@@ -43,7 +44,7 @@ void Store::AddDirty(EntryId entry) {
 
 bool Store::PlanSpill(std::uint64_t bytes, Move& move) {
   MutexLock lock(mutex_);
-  drained_ = DrainedMask();
+  LookAtDevices();
   std::uint64_t left = bytes;
   while (!dirty_.empty() && left > 0) {
     const Waiting waiting = dirty_.front();
@@ -83,7 +84,7 @@ bool Store::PlanSpillOf(EntryId entry, Move& move) {
   }
   if (move.units.size() == first) return true;
   index_.Pin(entry);  // before anything is evicted
-  if (!FindRoomOnDrives(move, first, view.space, view.shape.slot_bytes)) {
+  if (!FindRoom(move, first, true, MayEvictToSpill())) {
     move.units.resize(first);
     Settle(entry, index_.Unpin(entry));
     return false;
@@ -92,14 +93,17 @@ bool Store::PlanSpillOf(EntryId entry, Move& move) {
   return true;
 }
 
-// Deals the units from `first` on over the drives in proportion to their speed.
-bool Store::FindRoomOnDrives(Move& move, std::size_t first, std::uint32_t space,
-                             std::uint32_t slot_bytes) {
+// Deals the units from `first` on, all of one block, over the devices in proportion to their speed.
+bool Store::FindRoom(Move& move, std::size_t first, bool durable, bool may_evict) {
   const std::uint64_t needed = move.units.size() - first;
-  while (FreeUnits(space, slot_bytes, true) < needed) {
-    if (!MayEvictToSpill() || !EvictOne()) return false;
+  if (needed == 0) return true;
+  const auto view = index_.View(move.units[first].entry);
+  const std::uint32_t space = view.space;
+  const std::uint32_t slot_bytes = view.shape.slot_bytes;
+  while (FreeUnits(space, slot_bytes, durable) < needed) {
+    if (!may_evict || !EvictOne()) return false;
   }
-  Rates(space, slot_bytes, true);
+  Rates(space, slot_bytes, durable);
   const auto shares = layout::WholeShares(needed, rates_, options_.links);
   std::vector<std::uint64_t> slots;
   std::size_t next = first;
@@ -129,14 +133,17 @@ bool Store::MayEvictToSpill() const {
 
 void Store::FinishMove(Move& move) {
   MutexLock lock(mutex_);
-  for (const MovedUnit& unit : move.units) FinishMoved(unit);
+  const bool spilled = !move.evacuates;
+  for (const MovedUnit& unit : move.units) FinishMoved(unit, spilled);
   for (const EntryId entry : move.entries) {
     const auto view = index_.View(entry);
     if (view.state == EntryState::kVisible) {
-      if (Recordable(view)) {
+      if (!Recordable(view)) {
+        AddDirty(entry);
+      } else if (spilled) {
         BecomeDurable(entry);
       } else {
-        AddDirty(entry);
+        RecordAdded(entry);  // takes the old row's place
       }
     }
     std::erase_if(moving_, [&](const Waiting& one) { return one.entry == entry; });
@@ -144,17 +151,17 @@ void Store::FinishMove(Move& move) {
   }
 }
 
-void Store::FinishMoved(const MovedUnit& unit) {
+void Store::FinishMoved(const MovedUnit& unit, bool spilled) {
   const auto view = index_.View(unit.entry);
   const bool damaged = unit.status == Status::kCorrupt;
   const bool wanted = view.state == EntryState::kVisible && unit.status == Status::kOk &&
-                      devices_[unit.to.device()]->serves() &&
-                      DurablePlace(view, unit.unit).IsNowhere();
-  if (!wanted) {
+                      devices_[unit.to.device()]->serves();
+  if (!wanted || (spilled && !DurablePlace(view, unit.unit).IsNowhere())) {
     FreeSlot(unit.to);
     if (damaged && view.state == EntryState::kVisible) Remove(unit.entry);
     return;
   }
+  if (!spilled) return FinishEvacuated(unit);
   view.copies[unit.unit] = unit.to;
   dirty_bytes_ -= view.shape.slot_bytes;
 }
@@ -184,7 +191,7 @@ bool Store::Demote(EntryId entry) {
   const auto view = index_.View(entry);
   bool any = false;
   for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
-    if (!IsVolatile(view.units[unit])) continue;
+    if (!IsVolatile(view.units[unit]) || DurablePlace(view, unit).IsNowhere()) continue;
     const UnitRecord copy = std::exchange(view.copies[unit], UnitRecord::Nowhere());
     FreeSlot(view.units[unit]);
     view.units[unit] = copy;

@@ -34,8 +34,17 @@ std::uint64_t Store::DrainedMask() const {
   return mask;
 }
 
+void Store::LookAtDevices() {
+  drained_ = DrainedMask();
+  closed_ = 0;
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    if (!devices_[i]->health.takes()) closed_ |= std::uint64_t{1} << i;
+  }
+  closed_ |= drained_;
+}
+
 bool Store::Takes(std::size_t device, bool durable) const {
-  return (drained_ >> device & 1) == 0 && !(durable && devices_[device]->volatile_bytes);
+  return (closed_ >> device & 1) == 0 && !(durable && devices_[device]->volatile_bytes);
 }
 
 bool Store::IsLost(const index::EntryView& view, std::uint64_t drained) {
@@ -91,7 +100,7 @@ void Store::FreeReturned() {
 bool Store::SweepDrained() {
   MutexLock lock(mutex_);
   FreeReturned();
-  drained_ = DrainedMask();
+  LookAtDevices();
   if (drained_ != sweeping_) {
     sweeping_ = drained_;
     swept_to_ = 0;
