@@ -15,7 +15,8 @@ constexpr std::size_t kTrips = 2;  // one is read while the other is written
 constexpr std::uint64_t kTripBytes = 16 * kMiB;
 constexpr std::int64_t kUrgentNs = 2'000'000'000;
 constexpr std::int64_t kRestNs = 500'000'000;
-constexpr std::chrono::milliseconds kLook{100};
+constexpr std::int64_t kLookNs = 100'000'000;        // while something is under way
+constexpr std::int64_t kIdleLookNs = 1'000'000'000;  // what a lost device leaves dirty, wakes nobody
 
 }  // namespace
 
@@ -63,7 +64,7 @@ void Mover::UnitsDone(Operation& operation) {
 
 std::int64_t Mover::NextStepNs() const {
   std::lock_guard lock(mutex_);
-  return awake_ ? 0 : looked_ns_ + std::chrono::nanoseconds(kLook).count();
+  return awake_ ? 0 : look_ns_;
 }
 
 bool Mover::Idle() const {
@@ -86,8 +87,10 @@ bool Mover::Step() {
   }
   HurryUp();
   moved |= ServeFlushes();
-  looked_ns_ = parts_.clock->NowNs();
+  const std::int64_t now_ns = parts_.clock->NowNs();
+  const bool busy = !flushes_.empty() || !TripsRest() || now_ns < rest_until_ns_;
   std::lock_guard lock(mutex_);
+  look_ns_ = now_ns + (busy ? kLookNs : kIdleLookNs);
   stopped_ = stop_ && !moved && TripsRest() && arrived_.empty();
   return moved;
 }
@@ -263,9 +266,11 @@ void Mover::Run() {
     if (stopped_) return;
     if (moved) continue;
     if (stop_) {
-      wake_.wait_for(lock, kLook, [this] { return !arrived_.empty(); });
+      wake_.wait_for(lock, std::chrono::nanoseconds(kLookNs),
+                     [this] { return !arrived_.empty(); });
     } else {
-      wake_.wait_for(lock, kLook, waiting);
+      const std::int64_t wait_ns = std::max<std::int64_t>(0, look_ns_ - parts_.clock->NowNs());
+      wake_.wait_for(lock, std::chrono::nanoseconds(wait_ns), waiting);
     }
   }
 }

@@ -97,7 +97,7 @@ class Mover final : private OperationSink {
   std::vector<Waiter> flushes_;  // of the thread that steps
   std::vector<Operation*> taken_;
   bool stopped_ = false;
-  std::int64_t looked_ns_ = 0;      // when Step ran last
+  std::int64_t look_ns_ = 0;        // when Step should run without being woken
   std::int64_t rest_until_ns_ = 0;  // drives had no room, or failed: no use in trying again before
 
   mutable std::mutex mutex_;
