@@ -102,6 +102,8 @@ bool Mover::TakeArrivals() {
     flushes_.insert(flushes_.end(), added_.begin(), added_.end());
     added_.clear();
     awake_ = false;
+    if (stop_ && !stopping_) rest_until_ns_ = 0;  // there is no later
+    stopping_ = stop_;
   }
   const bool any = !taken_.empty();
   for (const Operation* operation : taken_) {
@@ -227,6 +229,9 @@ void Mover::TakeStatus(Trip& trip) {
 
 void Mover::End(Trip& trip) {
   trip.stage = Stage::kResting;
+  const bool any = std::any_of(trip.move.units.begin(), trip.move.units.end(),
+                               [](const MovedUnit& unit) { return unit.status == Status::kOk; });
+  if (stopping_ && any) rest_until_ns_ = 0;
   parts_.store->FinishMove(trip.move);
 }
 

@@ -96,6 +96,7 @@ class Mover final : private OperationSink {
   std::vector<std::unique_ptr<Trip>> trips_;
   std::vector<Waiter> flushes_;  // of the thread that steps
   std::vector<Operation*> taken_;
+  bool stopping_ = false;
   bool stopped_ = false;
   std::int64_t look_ns_ = 0;        // when Step should run without being woken
   std::int64_t rest_until_ns_ = 0;  // drives had no room, or failed: no use in trying again before

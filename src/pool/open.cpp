@@ -195,7 +195,7 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
     if (!highest) return tl::unexpected(highest.error());
     lost_at_open_ = *skipped + store_->Restore(rows, *highest);
   }
-  auto recorder = Recorder::Make(*store_, slots_, std::move(catalog), clock_);
+  auto recorder = Recorder::Make(*store_, slots_, std::move(catalog), clock_, say_);
   if (!recorder) return tl::unexpected(recorder.error());
   recorder_ = std::move(*recorder);
   return {};

@@ -42,6 +42,8 @@ struct PoolParts {
   // The staging of one more lane, at least an I/O of any device; outlives the pool. Empty: lanes
   // make their own.
   std::function<std::span<std::byte>()> staging;
+  // What people should know while the pool runs, in one sentence. Threads: the pool's.
+  Say say = SayOnStderr;
 };
 
 // Threads: any, after Open. Without threads: one.
@@ -99,6 +101,7 @@ class PoolImpl final : public Pool {
   const Clock& clock_;
   const bool threads_;
   const std::function<std::span<std::byte>()> staging_;
+  const Say say_;
   Mutex devices_mutex_;  // one device is removed or replaced at a time
   Mutex spaces_mutex_;   // one OpenSpace at a time: an id is chosen, then taken
   std::uint64_t lost_at_open_ = 0;

@@ -18,19 +18,25 @@ constexpr std::int64_t kPauseNs = 1'000'000;   // between looks at a drive that 
 
 }  // namespace
 
+void SayOnStderr(const std::string& sentence) {
+  std::fprintf(stderr, "kvpool: %s\n", sentence.c_str());
+}
+
 Recorder::Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
-                   std::unique_ptr<catalog::Catalog> catalog, const Clock& clock)
+                   std::unique_ptr<catalog::Catalog> catalog, const Clock& clock, Say say)
     : store_(store),
       slots_(slots),
       clock_(clock),
+      say_(std::move(say)),
       catalog_(std::move(catalog)),
       next_ns_(clock.NowNs() + kIntervalNs) {}
 
 Result<std::unique_ptr<Recorder>> Recorder::Make(Store& store,
                                                  std::span<const std::unique_ptr<DeviceSlot>> slots,
                                                  std::unique_ptr<catalog::Catalog> catalog,
-                                                 const Clock& clock) {
-  std::unique_ptr<Recorder> recorder(new Recorder(store, slots, std::move(catalog), clock));
+                                                 const Clock& clock, Say say) {
+  std::unique_ptr<Recorder> recorder(
+      new Recorder(store, slots, std::move(catalog), clock, std::move(say)));
   recorder->event_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (recorder->event_fd_ < 0) {
     return Fail(Status::kIoError, "no eventfd could be made: raise the open file limit (ulimit -n)",
@@ -153,7 +159,7 @@ Status Recorder::Apply() {
   if (flushed_ != Status::kOk || changes_.empty() || !catalog_) return flushed_;
   const auto applied = catalog_->Apply(changes_);
   if (!applied) {
-    if (!failing_) std::fprintf(stderr, "kvpool: %s\n", applied.error().message.c_str());
+    if (!failing_) say_(applied.error().message);
     failing_ = true;
     return applied.error().status;
   }

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -17,6 +19,10 @@
 #include "pool/store.h"
 
 namespace kvpool::pool {
+
+// Says one sentence to people.
+using Say = std::function<void(const std::string&)>;
+void SayOnStderr(const std::string& sentence);
 
 // Told when everything that was put before Recorder::Add is durable, or could not be made so.
 class FlushSink {
@@ -34,7 +40,7 @@ class Recorder {
   static Result<std::unique_ptr<Recorder>> Make(Store& store,
                                                 std::span<const std::unique_ptr<DeviceSlot>> slots,
                                                 std::unique_ptr<catalog::Catalog> catalog,
-                                                const Clock& clock);
+                                                const Clock& clock, Say say);
   // Stops the thread. What is not recorded by then is lost.
   ~Recorder();
 
@@ -64,7 +70,7 @@ class Recorder {
   };
 
   Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
-           std::unique_ptr<catalog::Catalog> catalog, const Clock& clock);
+           std::unique_ptr<catalog::Catalog> catalog, const Clock& clock, Say say);
   bool Begin();
   void StartFlushes();
   bool StepFlushes();
@@ -75,6 +81,7 @@ class Recorder {
   Store& store_;
   const std::span<const std::unique_ptr<DeviceSlot>> slots_;
   const Clock& clock_;
+  const Say say_;
   int event_fd_ = -1;
   std::mutex catalog_mutex_;  // across the catalog's I/O
   std::unique_ptr<catalog::Catalog> catalog_;

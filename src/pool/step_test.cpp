@@ -22,8 +22,9 @@ class PoolStepTest : public testing::Test {
     options.clock = &clock_;
     options.pool_id = device::ReadLabel(config_.devices[0]).value().pool_id;
     options.device_id = device::ReadLabel(config_.devices[0]).value().device_id;
-    parts.devices.push_back(
-        {config_.devices[0], device::OpenDevice(config_.devices[0], options).value()});
+    for (const DeviceConfig& one : config_.devices) {
+      parts.devices.push_back({one, device::OpenDevice(one, options).value()});
+    }
     parts.catalog = catalog::Catalog::Open(config_.catalog, options.pool_id).value();
     pool_ = PoolImpl::Open(std::move(parts)).value();
     space_ = pool_->OpenSpace({.model = "m", .layers = 4}).value();
@@ -111,6 +112,22 @@ TEST_F(PoolStepTest, WhatIsNotRecordedIsLostUnlessThePoolIsStopped) {
     EXPECT_EQ(pool_->Match(space_, blocks.keys), stop ? 2u : 0u);
     Close();
   }
+}
+
+// The drive fails the first spill, so the mover rests: but there is no later after a stop.
+TEST_F(PoolStepTest, AStopDoesNotWaitForTheNextTimeToSpill) {
+  config_.devices[0].faults = "write.error count=1";
+  config_.devices.push_back(MemoryDevice("m", 32 * kMiB, 1e15));
+  Open();
+  const Blocks blocks("c", 1, kMiB);
+  EXPECT_EQ(PutNow(blocks, false), All(1, Status::kOk));
+  EXPECT_GT(pool_->info().dirty_bytes, 0u);
+  pool_->Stop();
+  StepUntil([&] { return pool_->stopped(); });
+  EXPECT_EQ(pool_->info().dirty_bytes, 0u);
+  Close();
+  Open();
+  EXPECT_EQ(pool_->Match(space_, blocks.keys), 1u);
 }
 
 TEST_F(PoolStepTest, TheAuditFindsTheUsedBytesInTheVisibleBlocks) {

@@ -326,8 +326,10 @@ Store::Audit Store::audit() const {
   audit.pinned_bytes = index_.pinned_slot_bytes();
   index_.ForEach([&](EntryId entry) {
     const auto view = index_.View(entry);
-    for (const layout::UnitRecord& unit : view.units) {
-      audit.visible_bytes[unit.device()] += view.shape.slot_bytes;
+    for (const auto places : {view.units, view.copies}) {
+      for (const layout::UnitRecord& unit : places) {
+        if (!unit.IsNowhere()) audit.visible_bytes[unit.device()] += view.shape.slot_bytes;
+      }
     }
   });
   return audit;
