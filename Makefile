@@ -2,8 +2,11 @@
 PREFIX ?= /usr/local
 SECONDS ?= 60
 JOBS ?= $(shell nproc)
+SEEDS ?= 10000
+SEED ?=
+VERBOSE ?=
 
-.PHONY: all deps dev-deps guest-deps test test-guest test-spdk bench-drives demo check fuzz install clean
+.PHONY: all deps dev-deps guest-deps test test-guest test-spdk sim sim-control bench-drives demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -30,6 +33,16 @@ test-guest: all guest-deps
 test-spdk: all
 	@tests/spdk/run build/tests/spdk_test || [ $$? -eq 77 ]
 	@tests/spdk/run_guest build/tests/spdk_test || [ $$? -eq 77 ]
+
+# The whole pool on a fake clock, faulty drives and seeded crashes: SEEDS of them, or SEED alone, and
+# with VERBOSE=1 every step of it.
+sim: all
+	build/tests/kvpool_sim $(if $(SEED),--seed $(SEED) $(if $(VERBOSE),--verbose),--seeds $(SEEDS))
+
+# What is broken on purpose has to be seen: a pool that verifies nothing, one that flushes no drive.
+sim-control: all
+	build/tests/kvpool_sim_unverified --control wrong-bytes --seeds 100
+	build/tests/kvpool_sim_unflushed --control any --seeds 100
 
 # The ways to read a drive, in a guest with emulated NVMe drives: out/drives.json, out/drives.html.
 bench-drives: all guest-deps

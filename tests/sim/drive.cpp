@@ -1,0 +1,60 @@
+#include "tests/sim/drive.h"
+
+#include <algorithm>
+
+#include "base/limits.h"
+#include "tests/sim/queue.h"
+
+namespace kvpool::sim {
+
+class SimDevice final : public device::Device {
+ public:
+  explicit SimDevice(Drive& drive) : drive_(drive) {}
+
+  const device::Traits& traits() const override { return drive_.traits_; }
+  Result<std::unique_ptr<device::Queue>> OpenQueue(const device::QueueOptions&) override {
+    return std::make_unique<SimQueue>(drive_);
+  }
+  std::byte* Map(std::uint64_t offset) override {
+    return drive_.spec_.memory ? drive_.media_.data() + offset : nullptr;
+  }
+
+ private:
+  Drive& drive_;
+};
+
+Drive::Drive(World& world, DriveSpec spec)
+    : world_(world), spec_(std::move(spec)), media_(spec_.capacity_bytes, !spec_.memory) {
+  traits_.name = spec_.name;
+  traits_.kind = spec_.memory ? "memory" : "file";
+  traits_.description = "made up";
+  traits_.capacity_bytes = spec_.capacity_bytes;
+  traits_.alignment = spec_.memory ? 1 : kIoAlignment;
+  traits_.max_io_bytes = kMaxUnitBytes;
+  traits_.max_segments = spec_.max_segments;
+  traits_.depth = spec_.depth;
+  traits_.mapped = traits_.volatile_bytes = spec_.memory;
+}
+
+std::unique_ptr<device::Device> Drive::Open() {
+  vanished_ = false;
+  busy_until_ns_ = storm_until_ns_ = 0;
+  return std::make_unique<SimDevice>(*this);
+}
+
+void Drive::Crash(bool power_cut) {
+  for (SimQueue* queue : queues_) queue->Crash();
+  if (spec_.memory) {
+    media_.Spoil(world_.random);
+  } else if (power_cut) {
+    media_.PowerCut(world_.random);
+  }
+}
+
+std::int64_t Drive::NextEndNs() const {
+  std::int64_t next_ns = World::kNever;
+  for (const SimQueue* queue : queues_) next_ns = std::min(next_ns, queue->NextPollNs());
+  return next_ns;
+}
+
+}  // namespace kvpool::sim

@@ -1,0 +1,312 @@
+#include "tests/sim/simulation.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/check.h"
+#include "base/limits.h"
+
+namespace kvpool::sim {
+namespace {
+
+constexpr std::int64_t kMs = 1'000'000;
+constexpr std::uint64_t kPoolId = 7;
+constexpr std::size_t kMostStaging = 256 << 20;
+// Turns without an end: nothing that ends at all takes as many.
+constexpr int kMostTurns = 200'000;
+
+// The staging of all lanes of one pool after the other. Address space; pages come when touched.
+std::byte* Staging() {
+  static auto* memory = static_cast<std::byte*>(std::aligned_alloc(kIoAlignment, kMostStaging));
+  return memory;
+}
+
+std::string KeyName(Random& random, std::uint32_t key) {
+  std::string name = fmt::format("key {}", key);
+  if (random.Chance(0.1)) name.resize(random.Between(name.size(), kMaxKeyBytes), '.');
+  return name;
+}
+
+}  // namespace
+
+Simulation::Simulation(std::uint64_t seed, const SimOptions& options)
+    : seed_(seed),
+      world_(seed, options.verbose),
+      scenario_(DrawScenario(world_.random, options)),
+      oracle_(seed) {
+  for (const DriveSpec& spec : scenario_.drives) {
+    drives_.push_back(std::make_unique<Drive>(world_, spec));
+  }
+  const auto spaces = static_cast<std::uint32_t>(scenario_.spaces.size());
+  for (std::uint32_t key = 0; key < scenario_.keys; ++key) {
+    oracle_.AddKey(key % spaces, KeyName(world_.random, key));
+  }
+  checker_plan_.most_in_flight = 1;
+  if (scenario_.real_catalog && scenario_.catalog) {
+    std::string name = (std::filesystem::temp_directory_path() / "kvpool-sim-XXXXXX").string();
+    KVPOOL_CHECK(::mkdtemp(name.data()) != nullptr);
+    folder_ = name;
+    KVPOOL_CHECK(catalog::Catalog::Create(folder_ / "catalog", kPoolId).has_value());
+  }
+}
+
+Simulation::~Simulation() {
+  ClearAway();
+  std::error_code ignored;
+  if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+}
+
+Outcome Simulation::Run() {
+  for (std::uint32_t life = 0; life < scenario_.lives && world_.failed().empty(); ++life) {
+    world_.Note("life {} begins", life);
+    Live(life + 1 == scenario_.lives);
+  }
+  return {requests_, crashes_, world_.digest(), world_.failed()};
+}
+
+void Simulation::Live(bool last) {
+  PlanCrash(last);
+  Open();
+  if (Restored()) Work();
+  if (!Over() && Quiesce()) Audit(false);
+  const bool clean = !Over();
+  if (clean && last) {
+    DropAll();
+    Audit(true);
+  }
+  if (clean) StopPool();
+  ClearAway();
+}
+
+void Simulation::PlanCrash(bool last) {
+  const bool crashes = !last && world_.random.Chance(0.8);
+  power_cut_ = world_.random.Chance(0.5);
+  const std::uint64_t after =
+      crashes ? world_.random.Logarithmic(1, 30.0 * scenario_.requests) : ~std::uint64_t{0};
+  world_.PlanCrash(after, [this] {
+    world_.Note("the process dies, power cut {}", static_cast<int>(power_cut_));
+    ++crashes_;
+    for (const auto& drive : drives_) drive->Crash(power_cut_);
+  });
+}
+
+std::unique_ptr<catalog::Catalog> Simulation::OpenCatalog() {
+  if (!scenario_.catalog) return nullptr;
+  std::unique_ptr<catalog::Catalog> inner;
+  if (folder_.empty()) {
+    inner = MakeMemoryCatalog(catalog_state_);
+  } else {
+    auto opened = catalog::Catalog::Open(folder_ / "catalog", kPoolId);
+    KVPOOL_CHECK(opened.has_value());
+    inner = std::move(*opened);
+  }
+  return MakeSimCatalog(world_, std::move(inner), scenario_.catalog_error);
+}
+
+void Simulation::Open() {
+  pool::PoolParts parts{.config = scenario_.config, .clock = &world_.clock, .threads = false};
+  for (std::size_t i = 0; i < drives_.size(); ++i) {
+    parts.devices.push_back({scenario_.config.devices[i], drives_[i]->Open()});
+  }
+  parts.catalog = OpenCatalog();
+  staging_given_ = 0;
+  parts.staging = [this] {
+    const std::size_t bytes = std::size_t{scenario_.staging_buffers} * kMaxUnitBytes;
+    KVPOOL_CHECK(staging_given_ + bytes <= kMostStaging);
+    staging_given_ += bytes;
+    return std::span(Staging() + staging_given_ - bytes, bytes);
+  };
+  parts.say = [this](const std::string&) { world_.Note("the pool says something"); };
+  auto pool = pool::PoolImpl::Open(std::move(parts));
+  KVPOOL_CHECK(pool.has_value());
+  pool_ = std::move(*pool);
+  setting_.reset(new Setting{world_, oracle_, scenario_, *pool_, {}, 0});
+  for (const SpaceSpec& spec : scenario_.spaces) {
+    setting_->spaces.push_back(pool_->OpenSpace(spec).value());
+  }
+  for (const ClientPlan& plan : scenario_.clients) {
+    auto channel = pool_->OpenChannel({.caller_driven = plan.caller_driven}).value();
+    clients_.push_back(std::make_unique<Client>(*setting_, plan, std::move(channel)));
+  }
+  checker_ = std::make_unique<Client>(*setting_, checker_plan_, pool_->OpenChannel({}).value());
+}
+
+bool Simulation::Present(std::uint32_t key) const {
+  const KeyRecord& record = oracle_.key(key);
+  const Key name = record.name;
+  bool present = false;
+  pool_->Contains(setting_->spaces[record.space], {&name, 1}, {&present, 1});
+  return present;
+}
+
+// What has to be there after a restart is, and nothing else than what may be. False: it is over.
+bool Simulation::Restored() {
+  for (std::uint32_t key = 0; key < oracle_.size() && !Over(); ++key) {
+    if (oracle_.Required(key) && !Present(key)) {
+      world_.Fail(Failure::kOther, fmt::format("key {} was durable, and is gone", key));
+    }
+  }
+  for (std::uint32_t key = 0; key < oracle_.size() && !Over(); ++key) CheckRestored(key);
+  return !Over();
+}
+
+void Simulation::CheckRestored(std::uint32_t key) {
+  if (!Present(key)) return oracle_.Found(key, std::nullopt);
+  const std::uint64_t troubles = world_.troubles;
+  std::vector<Status> statuses;
+  std::uint32_t found = ~0u;
+  checker_->Read({&key, 1}, statuses, &found);
+  if (!TurnUntil([&] { return checker_->Idle(); }, "a get after the restart")) return;
+  if (statuses.empty() || statuses[0] == Status::kTimedOut) return;
+  if (statuses[0] == Status::kOk) return oracle_.Found(key, found);
+  if (statuses[0] == Status::kInvalid) return;
+  if (oracle_.Required(key) && troubles == world_.troubles) {
+    world_.Fail(Failure::kOther, fmt::format("key {} was durable, and cannot be read", key));
+  }
+  oracle_.Found(key, std::nullopt);
+}
+
+void Simulation::Work() {
+  while (!Over() && setting_->requests < scenario_.requests) {
+    if (!Turn(true)) PassTime();
+  }
+}
+
+// One round of clients and parts, in an order that chance decides. True when anything moved.
+bool Simulation::Turn(bool act) {
+  Random& random = world_.random;
+  const std::uint64_t before = world_.events();
+  bool moved = false;
+  const std::size_t parts = pool_->parts();
+  const std::size_t first = random.Below(parts);
+  // Who is passed over may have something to do: then time stands still.
+  const auto passed_over = [&] {
+    const bool passed = random.Chance(0.1);
+    moved |= passed;
+    return passed;
+  };
+  for (std::size_t i = 0; i < parts; ++i) {
+    if (!passed_over()) moved |= pool_->StepPart((first + i) % parts);
+    world_.Event();
+  }
+  for (const auto& client : clients_) {
+    if (act && !world_.crashed()) moved |= client->Act();
+    if (!passed_over()) moved |= client->Collect();
+  }
+  moved |= checker_->Collect();
+  return moved || world_.events() != before + parts;
+}
+
+// To the next time at which something is bound to happen.
+void Simulation::PassTime() {
+  const std::int64_t now = world_.now();
+  std::int64_t next = now + 50 * kMs;
+  const auto consider = [&](std::int64_t time) {
+    if (time > now) next = std::min(next, time);
+  };
+  consider(pool_->NextStepNs());
+  for (const auto& drive : drives_) consider(drive->NextEndNs());
+  for (const auto& client : clients_) consider(client->NextNs());
+  consider(checker_->NextNs());
+  world_.clock.Advance(next - now);
+}
+
+template <class Done>
+bool Simulation::TurnUntil(Done&& done, const char* what) {
+  for (int turn = 0; !done(); ++turn) {
+    if (Over()) return false;
+    if (turn == kMostTurns) {
+      world_.Fail(Failure::kHang, fmt::format("{} does not end", what));
+      return false;
+    }
+    if (!Turn(false)) PassTime();
+  }
+  return !Over();
+}
+
+bool Simulation::Quiesce() {
+  return TurnUntil(
+      [&] {
+        return pool_->Idle() && std::all_of(clients_.begin(), clients_.end(),
+                                            [](const auto& client) { return client->Idle(); });
+      },
+      "work");
+}
+
+// Nothing is in flight: all space that is taken is some block's, and nothing is pinned.
+void Simulation::Audit(bool empty) {
+  if (Over()) return;
+  const auto audit = pool_->audit();
+  const PoolInfo info = pool_->info();
+  if (audit.pinned_bytes != 0) {
+    world_.Fail(Failure::kLeak, fmt::format("{} bytes stay pinned", audit.pinned_bytes));
+  }
+  for (std::size_t i = 0; i < info.devices.size(); ++i) {
+    const DeviceInfo& device = info.devices[i];
+    if (device.used_bytes != audit.visible_bytes[i] || (empty && device.used_bytes != 0)) {
+      world_.Fail(Failure::kLeak,
+                  fmt::format("{} bytes of {} are taken, blocks have {}", device.used_bytes,
+                              device.name, audit.visible_bytes[i]));
+    }
+    if (device.used_bytes > device.capacity_bytes) {
+      world_.Fail(Failure::kOther, fmt::format("{} holds more than it has", device.name));
+    }
+  }
+}
+
+void Simulation::DropAll() {
+  for (std::uint32_t key = 0; key < oracle_.size() && !Over(); ++key) checker_->Drop({&key, 1});
+  TurnUntil([&] { return checker_->Idle() && pool_->Idle(); }, "dropping everything");
+}
+
+// What is still there when it has stopped (spilling may evict) is there after the restart.
+void Simulation::StopPool() {
+  pool_->Stop();
+  if (!TurnUntil([&] { return pool_->stopped() && pool_->Idle(); }, "the stop")) return;
+  const bool quiet = scenario_.catalog && scenario_.catalog_error == 0 && world_.troubles == 0;
+  const std::uint64_t dirty = pool_->info().dirty_bytes;
+  if (dirty != 0 && quiet && scenario_.DriveBytes() >= scenario_.MemoryBytes()) {
+    world_.Fail(Failure::kOther, fmt::format("{} bytes are not spilled at the stop", dirty));
+  }
+  const bool all_durable = quiet && dirty == 0 && (scenario_.DriveBytes() > 0);
+  oracle_.Crash(world_.losses == 0 && scenario_.catalog, all_durable,
+                [&](std::uint32_t key) { return Present(key); });
+}
+
+// Ends a pool however it stands. After a crash its drives give back everything, and keep nothing.
+void Simulation::ClearAway() {
+  if (!pool_) return;
+  if (!world_.crashed() && !pool_->stopped()) {
+    PlanCrash(true);
+    world_.Crash();
+  }
+  if (world_.crashed()) {
+    oracle_.Crash(world_.losses == 0 && scenario_.catalog, false,
+                  [&](std::uint32_t key) { return Present(key); });
+  }
+  const auto idle = [&] {
+    for (const auto& client : clients_) client->EndLeases();
+    checker_->EndLeases();
+    return pool_->Idle() && checker_->Idle() &&
+           std::all_of(clients_.begin(), clients_.end(),
+                       [](const auto& client) { return client->Idle(); });
+  };
+  for (int turn = 0; !idle() && turn < kMostTurns; ++turn) {
+    Turn(false);
+    PassTime();  // who tries again and again has to see his deadline come
+  }
+  requests_ += setting_->requests;
+  if (!idle()) {
+    world_.Fail(Failure::kHang, "what is in flight does not end when its drives let go of it");
+    for (auto& client : clients_) (void)client.release();
+    (void)checker_.release();
+    (void)pool_.release();
+  }
+  checker_.reset();
+  clients_.clear();
+  pool_.reset();
+}
+
+}  // namespace kvpool::sim

@@ -1,0 +1,75 @@
+// Simulation: one seed from its first pool to the last check.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "catalog/catalog.h"
+#include "pool/pool_impl.h"
+#include "tests/sim/client.h"
+#include "tests/sim/drive.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/scenario.h"
+#include "tests/sim/sim_catalog.h"
+#include "tests/sim/world.h"
+
+namespace kvpool::sim {
+
+struct Outcome {
+  std::uint64_t requests = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t digest = 0;  // of everything that happened
+  std::vector<World::Failed> failed;
+};
+
+// Threads: one.
+class Simulation {
+ public:
+  Simulation(std::uint64_t seed, const SimOptions& options);
+  ~Simulation();
+
+  Outcome Run();
+
+ private:
+  void Live(bool last);
+  void Open();
+  void PlanCrash(bool last);
+  bool Restored();
+  void CheckRestored(std::uint32_t key);
+  void Work();
+  bool Quiesce();
+  void Audit(bool empty);
+  void DropAll();
+  void StopPool();
+  void ClearAway();
+  bool Turn(bool act);
+  void PassTime();
+  template <class Done>
+  bool TurnUntil(Done&& done, const char* what);
+  bool Over() const { return world_.crashed() || !world_.failed().empty(); }
+  bool Present(std::uint32_t key) const;
+  std::unique_ptr<catalog::Catalog> OpenCatalog();
+
+  const std::uint64_t seed_;
+  World world_;
+  const Scenario scenario_;
+  Oracle oracle_;
+  std::vector<std::unique_ptr<Drive>> drives_;
+  CatalogState catalog_state_;
+  std::filesystem::path folder_;  // of the real catalog
+  std::size_t staging_given_ = 0;
+  std::uint64_t crashes_ = 0;
+  std::uint64_t requests_ = 0;
+  bool power_cut_ = false;
+
+  std::unique_ptr<pool::PoolImpl> pool_;
+  std::unique_ptr<Setting> setting_;
+  std::vector<std::unique_ptr<Client>> clients_;
+  ClientPlan checker_plan_;
+  std::unique_ptr<Client> checker_;
+};
+
+}  // namespace kvpool::sim
