@@ -175,6 +175,8 @@ class SqliteCatalog final : public Catalog {
     std::set<std::uint32_t> known;
     for (const auto& [id, spec] : *spaces) known.insert(id);
     std::uint64_t skipped = 0;
+    // Newest first is backwards in the file, where the kernel reads nothing ahead.
+    database_.ReadAhead();
     // Stored as signed, the upper half of the generations is negative.
     for (const char* half : {"< 0", ">= 0"}) {
       auto blocks = database_.Prepare(

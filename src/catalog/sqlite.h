@@ -57,6 +57,9 @@ class Database {
   Result<Statement> Prepare(const char* sql);
   Result<std::uint64_t> Number(const char* sql);  // the first that `sql` answers; 0: no row
 
+  // Takes the whole file into the page cache in large steps, for whoever reads all of it next.
+  void ReadAhead() const;
+
  private:
   struct Close {
     void operator()(sqlite3* database) const;
