@@ -134,7 +134,8 @@ Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, c
       devices.push_back({one, std::move(*opened), {}});
       continue;
     }
-    if (!drive || !IsAbsence(opened.error())) return tl::unexpected(opened.error());
+    const bool absent = drive && (drive->absent || IsAbsence(opened.error()));
+    if (!absent) return tl::unexpected(opened.error());
     if (!first_absent) first_absent = opened.error();
     devices.push_back({one, device::MakeAbsent(one, "not open"), opened.error().message});
   }
