@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <memory>
 
 #include "apps/kvpool/options.h"
@@ -10,19 +12,25 @@
 #include "base/units.h"
 #include "kvpool/config.h"
 #include "pool/inspect.h"
+#include "pool/repair.h"
 
 namespace kvpool::cli {
 namespace {
 
 constexpr const char* kExamples =
     R"(  kvpool check --pool pool.toml
-      Reads every stored block and verifies its checksums. Exit code 1 when a block does not
-      verify, as after a crash; such blocks are dropped, so that from then on they are recomputed instead of read.
+      Reads every stored block and verifies its checksums, and changes nothing. Exit code 1 when
+      a block does not verify, as after a crash; a pool drops it when it is next asked for it.
+  kvpool check --pool pool.toml --repair
+      Makes a new catalog of what is left of one that is damaged, missing or of another version,
+      and drops the blocks that do not verify; says first what that is, and asks.
   kvpool check --pool pool.toml --json check.json)";
 
 struct CheckOptions {
   std::filesystem::path pool;
   std::string json;
+  bool repair = false;
+  bool yes = false;
 };
 
 std::vector<Row> CheckRows(const Config& config, const pool::CheckReport& report, double seconds) {
@@ -31,6 +39,7 @@ std::vector<Row> CheckRows(const Config& config, const pool::CheckReport& report
                   {"case", "pool"},
                   {"blocks", report.blocks},
                   {"blocks_bad", report.blocks_bad},
+                  {"blocks_dropped", report.dropped ? report.blocks_bad : 0},
                   {"blocks_lost", report.blocks_lost},
                   {"bytes", report.bytes},
                   {"seconds", seconds}});
@@ -49,10 +58,9 @@ std::vector<Row> CheckRows(const Config& config, const pool::CheckReport& report
 
 void PrintCheck(const pool::CheckReport& report, double seconds, std::FILE* out) {
   const double rate = seconds > 0 ? static_cast<double>(report.bytes) / seconds : 0;
-  fmt::print(out,
-             "{} blocks, {} verified in {:.2f} s ({}), {} dropped, {} lost at the last close\n",
+  fmt::print(out, "{} blocks, {} verified in {:.2f} s ({}), {} bad{}, {} lost at the last close\n",
              report.blocks, FormatBytes(report.bytes), seconds, FormatRate(rate), report.blocks_bad,
-             report.blocks_lost);
+             report.dropped ? " and dropped" : "", report.blocks_lost);
   Table table({"device", "state", "read", "I/O errors", "checksum failures"});
   for (const DeviceInfo& device : report.devices) {
     table.Add({device.name, std::string(ToString(device.state)), FormatBytes(device.bytes_read),
@@ -83,17 +91,65 @@ std::string Culprits(const pool::CheckReport& report) {
   return names.empty() ? "no device in particular" : names;
 }
 
+// Yes by --yes, or by whoever sits there.
+bool Agreed(const CheckOptions& options) {
+  if (options.yes) return true;
+  if (isatty(STDIN_FILENO) == 0) return false;
+  fmt::print(stderr, "Do it? [y/N] ");
+  std::fflush(stderr);
+  const int answer = std::getchar();
+  return answer == 'y' || answer == 'Y';
+}
+
+constexpr const char* kNotAgreed = "nothing was changed: add --yes to do it";
+
+Result<void> RepairCatalog(const Config& config, const CheckOptions& options) {
+  const auto plan = pool::PlanRepair(config);
+  if (!plan) return tl::unexpected(plan.error());
+  if (!plan->needed) return {};
+  std::FILE* out = PeopleStream(options.json);
+  fmt::print(out, "{}\n", plan->sentence);
+  std::fflush(out);
+  if (!Agreed(options)) return Fail(Status::kCorrupt, kNotAgreed);
+  auto repaired = pool::Repair(config, *plan);
+  if (repaired) fmt::print(out, "{}: made anew\n", config.catalog.string());
+  return repaired;
+}
+
+Result<void> Verdict(const pool::CheckReport& report, const CheckOptions& options) {
+  if (report.blocks_bad == 0 || report.dropped) return {};
+  if (options.repair) return Fail(Status::kCorrupt, kNotAgreed);
+  return Fail(Status::kCorrupt,
+              fmt::format("{} of {} blocks do not verify, with failures on {}; after a crash that "
+                          "is expected once: `kvpool check --repair` drops them; if it comes "
+                          "again without one, replace that device",
+                          report.blocks_bad, report.blocks, Culprits(report)));
+}
+
 Result<void> RunCheck(const CheckOptions& options) {
   const Result<Config> config = LoadPoolFile(options.pool);
   if (!config) return tl::unexpected(config.error());
   auto writable = CheckOutputs({{"--json", options.json}}, FilesOf(options.pool, *config));
   if (!writable) return writable;
+  if (options.repair) {
+    if (auto repaired = RepairCatalog(*config, options); !repaired) return repaired;
+  }
   Progress progress;
-  const auto report =
-      pool::CheckPool(*config, [&progress](std::uint64_t done, std::uint64_t total) {
-        progress.Show("checking",
-                      total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total));
-      });
+  pool::CheckWishes wishes;
+  wishes.progress = [&progress](std::uint64_t done, std::uint64_t total) {
+    progress.Show("checking",
+                  total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total));
+  };
+  if (options.repair) {
+    wishes.may_drop = [&](const pool::CheckReport& report) {
+      progress.Clear();
+      fmt::print(PeopleStream(options.json),
+                 "{} of {} blocks do not verify, with failures on {}: a repair drops them\n",
+                 report.blocks_bad, report.blocks, Culprits(report));
+      return Agreed(options);
+    };
+  }
+  const auto report = pool::CheckPool(*config, wishes);
   const double seconds = progress.elapsed_s();
   progress.Clear();
   if (!report) return tl::unexpected(report.error());
@@ -102,12 +158,7 @@ Result<void> RunCheck(const CheckOptions& options) {
   const std::string drained = Drained(*report);
   if (written && !drained.empty() && report->blocks_bad == 0)
     return Fail(Status::kIoError, drained);
-  if (!written || report->blocks_bad == 0) return written;
-  return Fail(Status::kCorrupt,
-              fmt::format("{} of {} blocks did not verify, with failures on {}, and were dropped; "
-                          "after a crash that is expected once; if it comes again without one, "
-                          "replace that device",
-                          report->blocks_bad, report->blocks, Culprits(*report)));
+  return written ? Verdict(*report, options) : written;
 }
 
 }  // namespace
@@ -117,6 +168,8 @@ void AddCheck(CLI::App& app, Action& action) {
   CLI::App& command = AddCommand(app, "check", "Read everything back and verify it", kExamples,
                                  action, [options] { return RunCheck(*options); });
   AddPool(command, options->pool);
+  command.add_flag("--repair", options->repair, "Make a damaged catalog anew, drop bad blocks");
+  command.add_flag("--yes", options->yes, "Do it without asking")->needs("--repair");
   AddJson(command, options->json);
 }
 

@@ -10,15 +10,13 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "catalog/schema.h"
 #include "catalog/sqlite.h"
 #include "catalog/unfinished.h"
 #include "catalog/units_blob.h"
 
 namespace kvpool::catalog {
 namespace {
-
-constexpr std::uint64_t kApplicationId = 0x6b76706c;  // "kvpl"
-constexpr std::uint64_t kVersion = 1;
 
 // These change nothing in the file. The lock is taken with the first read, so that a second
 // process learns of the first when it opens.
@@ -30,75 +28,12 @@ constexpr const char* kSettings =
     "PRAGMA synchronous = FULL;"
     "PRAGMA journal_size_limit = 67108864;";
 
-constexpr const char* kSchema =
-    "BEGIN;"
-    "CREATE TABLE pool (pool_id INTEGER NOT NULL, highest_generation INTEGER NOT NULL);"
-    "CREATE TABLE spaces (id INTEGER PRIMARY KEY AUTOINCREMENT, model BLOB NOT NULL,"
-    " dtype BLOB NOT NULL, layout BLOB NOT NULL, layer_group BLOB NOT NULL, rank BLOB NOT NULL,"
-    " engine BLOB NOT NULL, tenant_salt BLOB NOT NULL, layers INTEGER NOT NULL,"
-    " UNIQUE (model, dtype, layout, layer_group, rank, engine, tenant_salt, layers));"
-    "CREATE TABLE blocks (generation INTEGER PRIMARY KEY, space INTEGER NOT NULL,"
-    " key BLOB NOT NULL, block_bytes INTEGER NOT NULL, ordinal INTEGER NOT NULL,"
-    " parent BLOB NOT NULL, units BLOB NOT NULL);"
-    "PRAGMA application_id = 1802924140;"
-    "PRAGMA user_version = 1;";
-static_assert(kApplicationId == 1802924140 && kVersion == 1);
-
-// Far more than one opening of a pool can use up, so that the next one cannot wrap around.
-constexpr std::uint64_t kGenerationsLeft = std::uint64_t{1} << 48;
-
-constexpr std::array kSpaceText{&SpaceSpec::model,       &SpaceSpec::dtype, &SpaceSpec::layout,
-                                &SpaceSpec::layer_group, &SpaceSpec::rank,  &SpaceSpec::engine,
-                                &SpaceSpec::tenant_salt};
-constexpr int kSpaceLayers = static_cast<int>(kSpaceText.size()) + 1;
-
-void BindSpec(const SpaceSpec& spec, Statement& statement) {
-  int index = 1;
-  for (const auto field : kSpaceText) statement.Bind(index++, std::string_view(spec.*field));
-  statement.Bind(kSpaceLayers, std::uint64_t{spec.layers});
-}
-
-// Columns as in kSpaceText, after the id in column 0.
-bool ReadSpace(const Statement& row, std::uint32_t& id, SpaceSpec& spec) {
-  if (!row.IsInteger(0) || !row.IsInteger(kSpaceLayers)) return false;
-  if (row.Integer(0) < 1 || row.Integer(0) > kMaxSpaceId) return false;
-  if (row.Integer(kSpaceLayers) < 1 || row.Integer(kSpaceLayers) > kMaxLayers) return false;
-  id = static_cast<std::uint32_t>(row.Integer(0));
-  spec.layers = static_cast<std::uint32_t>(row.Integer(kSpaceLayers));
-  int column = 1;
-  for (const auto field : kSpaceText) {
-    if (!row.IsBlob(column)) return false;
-    spec.*field = row.Text(column++);
-  }
-  return true;
-}
-
-// Columns: generation, space, key, block_bytes, ordinal, parent, units.
-bool ReadBlock(const Statement& row, BlockRow& block) {
-  for (const int column : {0, 1, 3, 4}) {
-    if (!row.IsInteger(column)) return false;
-  }
-  for (const int column : {2, 5, 6}) {
-    if (!row.IsBlob(column)) return false;
-  }
-  block.generation = row.Integer(0);
-  block.space = static_cast<std::uint32_t>(row.Integer(1));
-  block.block_bytes = row.Integer(3);
-  block.ordinal = row.Integer(4);
-  if (block.space != row.Integer(1) || row.Blob(2).empty()) return false;
-  if (row.Blob(2).size() > kMaxKeyBytes || row.Blob(5).size() > kMaxKeyBytes) return false;
-  block.key = row.Text(2);
-  block.parent = row.Text(5);
-  if (!DecodeUnits(row.Blob(6), block.units)) return false;
-  return block.block_bytes >= block.units.size() &&
-         block.block_bytes <= block.units.size() * std::uint64_t{kMaxUnitBytes};
-}
-
 tl::unexpected<Error> Damaged(const char* how) {
-  return Fail(Status::kCorrupt,
-              fmt::format("{}: remove the catalog and the files of the pool's devices, then create "
-                          "the pool anew; what was stored goes with them",
-                          how));
+  return Fail(
+      Status::kCorrupt,
+      fmt::format("{}: run `kvpool check --repair`, which says first what it would save and "
+                  "what it would drop",
+                  how));
 }
 
 class SqliteCatalog final : public Catalog {
@@ -116,7 +51,7 @@ class SqliteCatalog final : public Catalog {
         {&catalog->add_space_,
          "INSERT INTO spaces (model, dtype, layout, layer_group, rank, engine, tenant_salt, layers)"
          " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
-        {&catalog->spaces_, "SELECT * FROM spaces"},
+        {&catalog->spaces_, kSelectSpaces},
         {&catalog->raise_, "UPDATE pool SET highest_generation = ?"},
     }};
     for (const auto& [statement, sql] : statements) {
@@ -165,7 +100,7 @@ class SqliteCatalog final : public Catalog {
   }
 
   Result<std::uint64_t> HighestGeneration() override {
-    if (highest_ <= ~std::uint64_t{0} - kGenerationsLeft) return highest_;
+    if (highest_ <= kMaxGeneration) return highest_;
     return Damaged("the catalog names a generation that no pool reaches");
   }
 
@@ -180,9 +115,7 @@ class SqliteCatalog final : public Catalog {
     // Stored as signed, the upper half of the generations is negative.
     for (const char* half : {"< 0", ">= 0"}) {
       auto blocks = database_.Prepare(
-          fmt::format("SELECT generation, space, key, block_bytes, ordinal, parent, units "
-                      "FROM blocks WHERE generation {} ORDER BY generation DESC",
-                      half)
+          fmt::format("{} WHERE generation {} ORDER BY generation DESC", kSelectBlocks, half)
               .c_str());
       if (!blocks) return tl::unexpected(blocks.error());
       if (auto read = ReadBlocks(*blocks, known, visit, skipped); !read) {
@@ -206,6 +139,15 @@ class SqliteCatalog final : public Catalog {
     if (auto committed = commit_.Run(); !committed) return RollBack(std::move(committed));
     highest_ = highest;
     return {};
+  }
+
+  Result<void> CheckThere() override {
+    if (database_.IsThere()) return {};
+    return Fail(Status::kNotFound,
+                fmt::format("{}: the catalog was removed or replaced while its pool is open, so "
+                            "nothing that is stored survives a restart: put it back, or close the "
+                            "pool and run `kvpool check --repair`",
+                            database_.path()));
   }
 
  private:
@@ -292,18 +234,18 @@ Result<std::uint64_t> OwnerOf(Database& database, const std::string& path) {
   if (!application) return tl::unexpected(application.error());
   if (*application != kApplicationId) {
     return Fail(Status::kInvalid,
-                fmt::format("{}: this is not a catalog of kvpool: name another file", path));
+                fmt::format("{}: this is not a catalog of kvpool: name another file, or run "
+                            "`kvpool check --repair` if it was one",
+                            path));
   }
   const auto version = database.Number("PRAGMA user_version");
   if (!version) return tl::unexpected(version.error());
   if (*version != kVersion) {
-    return Fail(
-        Status::kInvalid,
-        fmt::format("{}: written for version {} of the catalog and this kvpool reads "
-                    "version {}: use the kvpool that wrote it, or remove it and the files of "
-                    "the pool's devices and create the pool anew; what was stored goes "
-                    "with them",
-                    path, *version, kVersion));
+    return Fail(Status::kInvalid,
+                fmt::format("{}: written for version {} of the catalog and this kvpool reads "
+                            "version {}: use the kvpool that wrote it, or make a new one with "
+                            "`kvpool check --repair`; what was stored goes with the old one",
+                            path, *version, kVersion));
   }
   return database.Number("SELECT pool_id FROM pool");
 }

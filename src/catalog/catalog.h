@@ -66,6 +66,8 @@ class Catalog {
   virtual Result<std::uint64_t> Load(const std::function<void(BlockRow&&)>& visit) = 0;
   // One transaction, in order; durable when it returns, and nothing of it happened when it fails.
   virtual Result<void> Apply(std::span<const Change> changes) = 0;
+  // kNotFound: the file was removed or replaced since it was opened; what is applied is lost.
+  virtual Result<void> CheckThere() { return {}; }
 };
 
 }  // namespace kvpool::catalog

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,8 +14,7 @@ namespace kvpool::catalog {
 namespace {
 
 constexpr const char* kMakeAnew =
-    "remove it and the files of the pool's devices, then create the pool anew; what was stored "
-    "goes with them";
+    "run `kvpool check --repair`, which says first what it would save and what it would drop";
 
 tl::unexpected<Error> Failure(sqlite3* database, const std::string& path) {
   const int code = sqlite3_errcode(database) & 0xff;
@@ -31,7 +31,8 @@ tl::unexpected<Error> Failure(sqlite3* database, const std::string& path) {
       return fail(Status::kBusy, "another process has this catalog open",
                   "close the pool there first");
     case SQLITE_NOTADB:
-      return fail(Status::kInvalid, "this is not a catalog", "name another file");
+      return fail(Status::kInvalid, "this is not a catalog",
+                  "name another file, or run `kvpool check --repair` if it was one");
     case SQLITE_CORRUPT:
       return fail(Status::kCorrupt, "the catalog is damaged", kMakeAnew);
     case SQLITE_CANTOPEN:
@@ -133,7 +134,9 @@ Result<Database> Database::Open(const std::filesystem::path& path, bool create) 
   if (!create && access(path.c_str(), F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
     return Fail(
         Status::kNotFound,
-        fmt::format("{}: there is no catalog: make the pool with `kvpool create`", path.string()),
+        fmt::format("{}: there is no catalog: make the pool with `kvpool create`, or, where its "
+                    "drives are there, a new catalog with `kvpool check --repair`",
+                    path.string()),
         ENOENT);
   }
   sqlite3* handle = nullptr;
@@ -145,10 +148,20 @@ Result<Database> Database::Open(const std::filesystem::path& path, bool create) 
   if (handle == nullptr)
     return Fail(Status::kIoError, "no memory for the catalog: free some", ENOMEM);
   if (code != SQLITE_OK) return Failure(handle, database.path_);
+  struct stat opened{};
+  if (stat(path.c_str(), &opened) == 0) {
+    database.device_ = opened.st_dev;
+    database.inode_ = opened.st_ino;
+  }
   // The file may have been made by anyone.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   return database;
+}
+
+bool Database::IsThere() const {
+  struct stat now{};
+  return stat(path_.c_str(), &now) == 0 && now.st_dev == device_ && now.st_ino == inode_;
 }
 
 Result<void> Database::Execute(const char* sql) {

@@ -60,12 +60,18 @@ class Database {
   // Takes the whole file into the page cache in large steps, for whoever reads all of it next.
   void ReadAhead() const;
 
+  // Whether its path still names the file that was opened.
+  bool IsThere() const;
+  const std::string& path() const { return path_; }
+
  private:
   struct Close {
     void operator()(sqlite3* database) const;
   };
   std::unique_ptr<sqlite3, Close> database_;
   std::string path_;
+  std::uint64_t device_ = 0;  // and inode of the file: whose it is, whatever its name
+  std::uint64_t inode_ = 0;
 };
 
 }  // namespace kvpool::catalog

@@ -281,7 +281,8 @@ bool Store::FinishGet(Operation& operation) {
     const Status status = operation.KeyStatus(i);
     if (status == Status::kCorrupt || status == Status::kIoError) {
       operation.SetKeyStatus(i, Status::kNotFound);
-      if (index_.View(key.entry).state == EntryState::kVisible) Remove(key.entry);
+      const bool visible = index_.View(key.entry).state == EntryState::kVisible;
+      if (visible && !keeps_failed_.load()) Remove(key.entry);
     }
     if (operation.lease && status == Status::kOk) continue;  // until Release
     Settle(key.entry, index_.Unpin(key.entry));

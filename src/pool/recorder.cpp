@@ -156,12 +156,13 @@ void Recorder::End() {
 
 Status Recorder::Apply() {
   std::lock_guard lock(catalog_mutex_);
-  if (flushed_ != Status::kOk || changes_.empty() || !catalog_) return flushed_;
-  const auto applied = catalog_->Apply(changes_);
+  if (flushed_ != Status::kOk || !catalog_) return flushed_;
+  auto applied = catalog_->CheckThere();
+  if (applied && !changes_.empty()) applied = catalog_->Apply(changes_);
   if (!applied) {
     if (!failing_) say_(applied.error().message);
     failing_ = true;
-    return applied.error().status;
+    return Status::kIoError;
   }
   failing_ = false;
   changes_.clear();

@@ -1,6 +1,7 @@
 // Store: the pool's memory of what lies where. Index, free space and placement under one lock.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -64,6 +65,8 @@ class Store {
   // After the last unit: publishes or frees what was put; lets go of what was read.
   // True: what failed is read again from second places; the operation is to be handed out again.
   bool FinishGet(Operation& operation);
+  // From now on blocks that fail a get stay (true), or are removed, as at first.
+  void KeepFailed(bool keep) { keeps_failed_.store(keep); }
   void FinishPut(Operation& operation);
 
   void Drop(const DropRequest& drop, Operation& operation);
@@ -195,6 +198,7 @@ class Store {
   static bool IsLost(const index::EntryView& view, std::uint64_t drained);
 
   const StoreOptions options_;
+  std::atomic<bool> keeps_failed_{false};
   const std::span<const std::unique_ptr<DeviceSlot>> devices_;
 
   mutable Mutex mutex_;

@@ -144,8 +144,12 @@ class ReplayAndCheck(CliTest):
         pool = self.created_pool()
         summary, _ = self.replay(pool, self.tiny_trace())
         self.flip_stored_byte("b")
-        self.refuse("check", "--pool", pool, code=1, words=["1 of", "b (", "after a crash"])
-        # The damaged block was dropped: what is left is whole.
+        for _ in range(2):  # a check changes nothing
+            self.refuse("check", "--pool", pool, code=1, words=["1 of", "b (", "after a crash"])
+        said = self.refuse("check", "--pool", pool, "--repair", code=1, words=["--yes"]).stdout
+        self.assertIn("a repair drops them", said)
+        self.refuse("check", "--pool", pool, code=1, words=["1 of"])
+        self.succeed("check", "--pool", pool, "--repair", "--yes")
         rows = self.rows("check", "--pool", pool)
         self.assertEqual(rows[0]["blocks"], summary["stored_blocks"] - 1)
 
