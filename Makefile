@@ -6,7 +6,7 @@ SEEDS ?= 10000
 SEED ?=
 VERBOSE ?=
 
-.PHONY: all deps dev-deps guest-deps test test-guest test-spdk sim sim-control bench-drives demo check fuzz install clean
+.PHONY: all deps dev-deps guest-deps test test-guest test-spdk sim sim-control crash bench-drives demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -43,6 +43,11 @@ sim: all
 sim-control: all
 	build/tests/kvpool_sim_unverified --control wrong-bytes --seeds 100
 	build/tests/kvpool_sim_unflushed --control any --seeds 100
+
+# kill -9 under load, then a check; ROUNDS times.
+crash: ROUNDS ?= 200
+crash: all
+	tests/crash/run --rounds $(ROUNDS)
 
 # The ways to read a drive, in a guest with emulated NVMe drives: out/drives.json, out/drives.html.
 bench-drives: all guest-deps
