@@ -39,10 +39,12 @@ test-spdk: all
 sim: all
 	build/tests/kvpool_sim $(if $(SEED),--seed $(SEED) $(if $(VERBOSE),--verbose),--seeds $(SEEDS))
 
-# What is broken on purpose has to be seen: a pool that verifies nothing, one that flushes no drive.
+# What is broken on purpose has to be seen: a pool that verifies nothing, that flushes no drive, or
+# that gives slots away which a late write may still reach.
 sim-control: all
 	build/tests/kvpool_sim_unverified --control wrong-bytes --seeds 100
 	build/tests/kvpool_sim_unflushed --control any --seeds 100
+	build/tests/kvpool_sim_unquarantined --control any --seeds 100
 
 # kill -9 under load, then a check; ROUNDS times.
 crash: ROUNDS ?= 200

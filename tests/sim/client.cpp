@@ -160,7 +160,12 @@ bool Client::Collect() {
     std::unique_ptr<Job> job = std::move(*at);
     in_flight_.erase(at);
     Settle(*job);
-    if (job->kind == JobKind::kGet && job->get.lease) leased_.push_back(std::move(job));
+    if (job->kind != JobKind::kGet) continue;
+    if (job->get.lease) {
+      leased_.push_back(std::move(job));
+    } else {
+      Watch(std::move(job));
+    }
   }
   bool moved = count != 0;
   for (std::size_t i = leased_.size(); i-- > 0;) {

@@ -24,6 +24,9 @@ struct Setting {
   std::uint64_t requests = 0;  // submitted
 };
 
+// No device is drained.
+bool AllServe(const pool::PoolImpl& pool);
+
 // Threads: one.
 class Client {
  public:
@@ -38,6 +41,8 @@ class Client {
   std::int64_t NextNs() const;
   bool Idle() const { return in_flight_.empty() && leased_.empty(); }
   void EndLeases();
+  // Whether anything was written into the memory of gets that have ended.
+  void CheckMemory();
 
   // A get for whoever checks the pool. Once Idle: what became of each key, and the version of the
   // last that was found.
@@ -64,6 +69,8 @@ class Client {
   void CheckFound(const Job& job, std::size_t key);
   void CheckInTime(const Job& job);
   void EndLease(Job& job);
+  void Watch(std::unique_ptr<Job> job);
+  void CheckMark(const Job& job);
   void Fail(Failure failure, const Job& job, const std::string& text);
 
   Setting& setting_;
@@ -72,6 +79,7 @@ class Client {
   std::unique_ptr<Channel> channel_;
   std::vector<std::unique_ptr<Job>> in_flight_;
   std::vector<std::unique_ptr<Job>> leased_;
+  std::vector<std::unique_ptr<Job>> watched_;  // gets that have ended, and their memory with a mark
   std::int64_t next_act_ns_ = 0;
   std::vector<Status>* statuses_ = nullptr;  // of the Read under way
   std::uint32_t* version_ = nullptr;

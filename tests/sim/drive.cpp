@@ -33,6 +33,7 @@ Drive::Drive(World& world, DriveSpec spec)
   traits_.max_io_bytes = kMaxUnitBytes;
   traits_.max_segments = spec_.max_segments;
   traits_.depth = spec_.depth;
+  traits_.late_by_address = spec_.late_by_address;
   traits_.mapped = traits_.volatile_bytes = spec_.memory;
 }
 
@@ -49,6 +50,19 @@ void Drive::Crash(bool power_cut) {
   } else if (power_cut) {
     media_.PowerCut(world_.random);
   }
+}
+
+void Drive::LetGo() {
+  for (SimQueue* queue : queues_) queue->LetGo();
+}
+
+bool Drive::Busy() const {
+  return std::any_of(queues_.begin(), queues_.end(),
+                     [](const SimQueue* one) { return one->Busy(); });
+}
+
+void Drive::Detach(const iovec& part) {
+  for (SimQueue* queue : queues_) queue->Detach(part);
 }
 
 std::int64_t Drive::NextEndNs() const {

@@ -34,6 +34,7 @@ struct DriveSpec {
   std::uint64_t capacity_bytes = 0;
   std::uint32_t depth = 1;
   std::uint32_t max_segments = 1;
+  bool late_by_address = false;  // a late read goes to an address, not to pages that it holds
   std::int64_t latency_ns = 0;
   double bytes_per_s = 0;
   Faults faults;
@@ -53,6 +54,12 @@ class Drive {
   // What is in flight is written, or not, or in part; with `power_cut` the cache goes as well. From
   // then on nothing reaches the media, until the next Open.
   void Crash(bool power_cut);
+  // What lands late, or never, lands now.
+  void LetGo();
+  // It holds reads or writes.
+  bool Busy() const;
+  // Nothing that is late reaches this memory any more.
+  void Detach(const iovec& part);
   // The earliest time at which something in flight ends; World::kNever.
   std::int64_t NextEndNs() const;
 

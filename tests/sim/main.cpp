@@ -217,8 +217,6 @@ bool Parse(int count, char** words, Options& options) {
       options.sim.verbose = true;
     } else if (word == "--replay") {
       options.replay = true;
-    } else if (word == "--late") {
-      options.sim.late = true;
     } else {
       return false;
     }
@@ -235,7 +233,7 @@ int main(int count, char** words) {
   if (!kvpool::sim::Parse(count, words, options)) {
     std::fprintf(stderr,
                  "usage: kvpool_sim [--seeds N] [--first SEED] [--jobs N] [--replay] "
-                 "[--control wrong-bytes|any] [--late] | --seed SEED [--verbose]\n");
+                 "[--control wrong-bytes|any] | --seed SEED [--verbose]\n");
     return 2;
   }
   if (options.one) return kvpool::sim::RunOne(options);

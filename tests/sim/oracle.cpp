@@ -151,10 +151,13 @@ std::string Oracle::Judge(std::uint32_t key, std::span<const Segment> segments, 
   return "bytes of nobody";
 }
 
-void Oracle::Require(std::uint32_t key, bool present, bool clean) {
+void Oracle::Require(std::uint32_t key, bool keeps, bool present, bool clean) {
   auto& versions = keys_[key].versions;
   const auto current = Current(key);
-  for (Version& version : versions) version.required = false;
+  for (Version& version : versions) {
+    version.required = false;
+    version.durable = version.durable && keeps;
+  }
   if (!present || !current) return;
   Version& version = versions[*current];
   if (version.state != Version::State::kThere) return;

@@ -75,11 +75,12 @@ class Oracle {
                     Order submitted, std::uint32_t* version) const;
 
   // --- crashes ---
-  // `present(key)`: the pool knew it at that moment. `honest`: no drive has lost anything.
+  // `present(key)`: the pool knew it at that moment. `keeps`: what was durable is. `clean`: so is
+  // all the rest.
   template <class Present>
-  void Crash(bool honest, bool clean, Present&& present) {
+  void Crash(bool keeps, bool clean, Present&& present) {
     for (std::uint32_t key = 0; key < keys_.size(); ++key) {
-      Require(key, honest && present(key), clean);
+      Require(key, keeps, keeps && present(key), clean);
       Resurrect(keys_[key]);
     }
   }
@@ -89,7 +90,7 @@ class Oracle {
   void Found(std::uint32_t key, std::optional<std::uint32_t> version);
 
  private:
-  void Require(std::uint32_t key, bool present, bool clean);
+  void Require(std::uint32_t key, bool keeps, bool present, bool clean);
   void Resurrect(KeyRecord& key) const;
 
   const std::uint64_t seed_;

@@ -98,7 +98,10 @@ std::int64_t SimQueue::DrawDue(const Io& io, Fate fate) {
   Random& random = world_.random;
   const std::int64_t now = world_.now();
   if (fate == Fate::kHang) return kNever;
-  if (fate == Fate::kLate) return random.Chance(0.2) ? kNever : now + random.Below(3000) * kMs;
+  if (fate == Fate::kLate) {
+    return random.Chance(0.1) ? kNever
+                              : now + static_cast<std::int64_t>(random.Logarithmic(5, 3000)) * kMs;
+  }
   const DriveSpec& spec = drive_.spec_;
   const auto work = static_cast<std::int64_t>(io.bytes / spec.bytes_per_s * 1e9);
   drive_.busy_until_ns_ = std::max(drive_.busy_until_ns_, now) + work;
@@ -113,8 +116,9 @@ void SimQueue::CheckOverlap(const Io& io) {
   if (!Moves(io)) return;
   for (const SimQueue* queue : drive_.queues_) {
     for (const Flight& other : queue->flights_) {
-      if (!Moves(*other.io) || other.cancelled || other.severed) continue;
-      if (io.op == Op::kRead && other.io->op == Op::kRead) continue;
+      if (!Moves(*other.io) || other.severed) continue;
+      // A read that was given up may come late: then it harms nobody. A write must not.
+      if (other.io->op == Op::kRead && (io.op == Op::kRead || other.cancelled)) continue;
       if (io.offset >= other.io->offset + other.io->bytes) continue;
       if (other.io->offset >= io.offset + io.bytes) continue;
       world_.Fail(Failure::kOther,
@@ -171,7 +175,7 @@ Status SimQueue::Read(Flight& flight) {
     scratch_[world_.random.Below(io.bytes)] ^= std::byte{1} << world_.random.Below(8);
     from = scratch_.data();
   }
-  Scatter(from, io);
+  if (!flight.detached) Scatter(from, io);
   return Status::kOk;
 }
 
@@ -223,8 +227,7 @@ void SimQueue::Cancel(Io& io) {
   flight->cancelled = true;
   if (flight->severed || flight->fate == Fate::kLate) return;
   // Too late, often: it ends as it would have. Otherwise soon, and nobody knows how much was done.
-  const bool near = flight->due_ns < world_.now() + 50 * kMs || drive_.spec_.faults.late > 0;
-  if (flight->fate != Fate::kHang && near && world_.random.Chance(0.3)) return;
+  if (flight->fate != Fate::kHang && world_.random.Chance(0.3)) return;
   flight->fate = Fate::kError;
   const auto soon = world_.now() + static_cast<std::int64_t>(world_.random.Below(50'000));
   flight->due_ns = std::min(flight->due_ns, soon);
@@ -234,6 +237,32 @@ std::int64_t SimQueue::NextPollNs() const {
   std::int64_t next_ns = kNever;
   for (const Flight& flight : flights_) next_ns = std::min(next_ns, flight.due_ns);
   return next_ns;
+}
+
+bool SimQueue::HoldsPages(const Io& io) const {
+  return !drive_.spec_.late_by_address &&
+         std::any_of(flights_.begin(), flights_.end(),
+                     [&](const Flight& one) { return one.io == &io && one.cancelled; });
+}
+
+void SimQueue::LetGo() {
+  for (Flight& flight : flights_) flight.due_ns = std::min(flight.due_ns, world_.now());
+}
+
+bool SimQueue::Busy() const {
+  return std::any_of(flights_.begin(), flights_.end(),
+                     [](const Flight& one) { return Moves(*one.io); });
+}
+
+void SimQueue::Detach(const iovec& part) {
+  const auto* begin = static_cast<const std::byte*>(part.iov_base);
+  for (Flight& flight : flights_) {
+    if (!flight.cancelled || flight.io->op != Op::kRead || drive_.spec_.late_by_address) continue;
+    for (const iovec& segment : flight.io->segments) {
+      const auto* other = static_cast<const std::byte*>(segment.iov_base);
+      flight.detached |= begin < other + segment.iov_len && other < begin + part.iov_len;
+    }
+  }
 }
 
 void SimQueue::Crash() {

@@ -23,7 +23,12 @@ class SimQueue final : public device::Queue {
   void Cancel(device::Io& io) override;
   std::int64_t NextPollNs() const override;
 
+  bool HoldsPages(const device::Io& io) const override;
+
   void Crash();
+  void LetGo();
+  bool Busy() const;
+  void Detach(const iovec& part);
 
  private:
   enum class Fate : std::uint8_t { kGood, kError, kFlip, kTorn, kMisdirected, kHang, kLate };
@@ -32,6 +37,7 @@ class SimQueue final : public device::Queue {
     Fate fate = Fate::kGood;
     bool cancelled = false;
     bool severed = false;      // nothing of it reaches memory or media any more
+    bool detached = false;     // ... or memory
     std::uint64_t epoch = 0;   // of a flush
     std::uint64_t number = 0;  // in order of submission
     std::int64_t due_ns = 0;

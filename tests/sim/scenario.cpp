@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t kMs = 1'000'000;
 
 // Faults that a drive may have are had by some drives only, and each at a rate of its own.
-Faults DrawFaults(Random& random, const SimOptions& options) {
+Faults DrawFaults(Random& random) {
   Faults faults;
   const auto draw = [&](double& fault, double share, double least, double most) {
     if (random.Chance(share)) fault = least + (most - least) * random.Unit() * random.Unit();
@@ -25,7 +25,7 @@ Faults DrawFaults(Random& random, const SimOptions& options) {
   draw(faults.hang, 0.2, 0.001, 0.03);
   draw(faults.vanish, 0.05, 0.0005, 0.01);
   draw(faults.flip_read, 0.2, 0.001, 0.05);
-  if (options.late) draw(faults.late, 0.2, 0.001, 0.03);
+  draw(faults.late, 0.2, 0.001, 0.03);
   return faults;
 }
 
@@ -47,19 +47,20 @@ DriveSpec DrawDrive(Random& random, bool memory, std::size_t index) {
   spec.capacity_bytes = random.Between(1, memory ? 2 : 4) * kSlabBytes;
   spec.depth = static_cast<std::uint32_t>(random.Between(1, 8));
   spec.max_segments = static_cast<std::uint32_t>(random.Between(2, 32));
+  spec.late_by_address = !memory && random.Chance(0.3);
   spec.latency_ns = memory ? 1'000 : static_cast<std::int64_t>(random.Logarithmic(5'000, 500'000));
   spec.bytes_per_s = static_cast<double>(random.Logarithmic(5e7, memory ? 2e10 : 5e9));
   return spec;
 }
 
-void DrawDrives(Random& random, const SimOptions& options, Scenario& scenario) {
+void DrawDrives(Random& random, Scenario& scenario) {
   const std::uint64_t memories = random.Chance(0.6) ? random.Between(1, 2) : 0;
   const std::uint64_t drives = random.Chance(0.05) && memories > 0 ? 0 : random.Between(1, 4);
   const bool faulty = random.Chance(0.7);
   const bool lossy = random.Chance(0.35);
   for (std::size_t i = 0; i < memories + drives; ++i) {
     DriveSpec spec = DrawDrive(random, i < memories, i);
-    if (faulty && !spec.memory && random.Chance(0.7)) spec.faults = DrawFaults(random, options);
+    if (faulty && !spec.memory && random.Chance(0.7)) spec.faults = DrawFaults(random);
     if (lossy && !spec.memory && random.Chance(0.6)) DrawLosses(random, spec.faults);
     scenario.drives.push_back(spec);
   }
@@ -108,6 +109,14 @@ void DrawSpaces(Random& random, Scenario& scenario) {
   }
 }
 
+// Transfers that land after their requests' deadlines, and before the drive is given up for it.
+void DrawLateness(Random& random, Scenario& scenario) {
+  scenario.deadline_ns = static_cast<std::int64_t>(random.Logarithmic(3, 60)) * kMs;
+  for (DriveSpec& spec : scenario.drives) {
+    if (!spec.memory && random.Chance(0.7)) spec.faults.late = 0.02 + 0.2 * random.Unit();
+  }
+}
+
 void DrawClients(Random& random, Scenario& scenario) {
   for (std::uint64_t i = random.Between(1, 4); i > 0; --i) {
     ClientPlan plan;
@@ -137,9 +146,9 @@ std::uint64_t Scenario::DriveBytes() const {
   return bytes;
 }
 
-Scenario DrawScenario(Random& random, const SimOptions& options) {
+Scenario DrawScenario(Random& random) {
   Scenario scenario;
-  DrawDrives(random, options, scenario);
+  DrawDrives(random, scenario);
   DrawConfig(random, scenario);
   DrawSpaces(random, scenario);
   DrawClients(random, scenario);
@@ -148,6 +157,7 @@ Scenario DrawScenario(Random& random, const SimOptions& options) {
   if (random.Chance(0.15)) scenario.catalog_error = 0.3 * random.Unit();
   scenario.staging_buffers = static_cast<std::uint32_t>(random.Between(1, 6));
   scenario.deadline_ns = static_cast<std::int64_t>(random.Logarithmic(5, 5'000)) * kMs;
+  if (random.Chance(0.15)) DrawLateness(random, scenario);
   scenario.config.deadline = std::chrono::milliseconds(scenario.deadline_ns / kMs + 1);
   scenario.lives = static_cast<std::uint32_t>(random.Between(1, 4));
   scenario.requests = static_cast<std::uint32_t>(random.Between(10, 80));

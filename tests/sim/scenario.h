@@ -13,7 +13,6 @@ namespace kvpool::sim {
 
 struct SimOptions {
   bool verbose = false;
-  bool late = false;  // transfers that land when they like, also after Cancel
 };
 
 struct ClientPlan {
@@ -46,6 +45,6 @@ struct Scenario {
   std::uint64_t DriveBytes() const;
 };
 
-Scenario DrawScenario(Random& random, const SimOptions& options);
+Scenario DrawScenario(Random& random);
 
 }  // namespace kvpool::sim

@@ -1,5 +1,6 @@
 // The half of Client that judges what comes back.
 #include <algorithm>
+#include <cstring>
 
 #include "tests/sim/client.h"
 
@@ -7,11 +8,18 @@ namespace kvpool::sim {
 namespace {
 
 constexpr std::int64_t kMs = 1'000'000;
+constexpr int kMark = 0xa5;
 constexpr std::int64_t kGraceNs = 100 * kMs;
 // Flushes of drives and the catalog are no part of the deadline; a drive may take this long.
 constexpr std::int64_t kFlushNs = 60'000 * kMs;
 
 }  // namespace
+
+bool AllServe(const pool::PoolImpl& pool) {
+  const PoolInfo info = pool.info();
+  return std::all_of(info.devices.begin(), info.devices.end(),
+                     [](const DeviceInfo& one) { return one.state == DeviceState::kServing; });
+}
 
 void Client::Fail(Failure failure, const Job& job, const std::string& text) {
   constexpr const char* kKinds[] = {"put", "get", "drop", "flush"};
@@ -107,6 +115,7 @@ void Client::CheckBytes(const Job& job, std::size_t key) {
 void Client::CheckFound(const Job& job, std::size_t key) {
   const auto version = job.versions[key];
   if (!version || world_.losses != 0 || world_.troubles != job.troubles) return;
+  if (!AllServe(setting_.pool)) return;
   const Version& there = setting_.oracle.key(job.ids[key]).versions[*version];
   std::uint64_t room = 0;
   for (const Segment& segment : job.SegmentsOf(key)) room += segment.bytes;
@@ -131,6 +140,34 @@ void Client::SettleFlush(Job& job) {
     if (status != Status::kOk || !setting_.scenario.catalog) continue;
     setting_.oracle.Recorded(job.order);
     if (!job.ids.empty() && job.versions[i]) setting_.oracle.Durable(job.ids[i], *job.versions[i]);
+  }
+}
+
+// A device may still hold what was given up: the memory belongs to the caller again.
+void Client::Watch(std::unique_ptr<Job> job) {
+  constexpr std::size_t kMost = 6;
+  const auto results = job->get.results();
+  const bool whole = std::all_of(results.begin(), results.end(),
+                                 [](Status status) { return status == Status::kOk; });
+  if (world_.crashed() || (whole && !world_.random.Chance(0.05))) return;
+  for (const Segment& segment : job->segments) std::memset(segment.data, kMark, segment.bytes);
+  watched_.push_back(std::move(job));
+  if (watched_.size() > kMost) {
+    CheckMark(*watched_.front());
+    watched_.erase(watched_.begin());
+  }
+}
+
+void Client::CheckMemory() {
+  for (const auto& job : watched_) CheckMark(*job);
+  watched_.clear();
+}
+
+void Client::CheckMark(const Job& job) {
+  for (const Segment& segment : job.segments) {
+    const auto marked = [](std::byte byte) { return byte == std::byte{kMark}; };
+    if (std::all_of(segment.data, segment.data + segment.bytes, marked)) continue;
+    return Fail(Failure::kWrongBytes, job, "its memory was written after it had ended");
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -31,10 +32,18 @@ std::string KeyName(Random& random, std::uint32_t key) {
 
 }  // namespace
 
+bool SimDetacher::Detach(std::span<const iovec> parts) {
+  for (const iovec& part : parts) {
+    for (const auto& drive : drives_) drive->Detach(part);
+    std::memset(part.iov_base, 0xee, part.iov_len);
+  }
+  return true;
+}
+
 Simulation::Simulation(std::uint64_t seed, const SimOptions& options)
     : seed_(seed),
       world_(seed, options.verbose),
-      scenario_(DrawScenario(world_.random, options)),
+      scenario_(DrawScenario(world_.random)),
       oracle_(seed) {
   for (const DriveSpec& spec : scenario_.drives) {
     drives_.push_back(std::make_unique<Drive>(world_, spec));
@@ -111,6 +120,7 @@ void Simulation::Open() {
     parts.devices.push_back({scenario_.config.devices[i], drives_[i]->Open()});
   }
   parts.catalog = OpenCatalog();
+  parts.detacher = &detacher_;
   staging_given_ = 0;
   parts.staging = [this] {
     const std::size_t bytes = std::size_t{scenario_.staging_buffers} * kMaxUnitBytes;
@@ -162,7 +172,7 @@ void Simulation::CheckRestored(std::uint32_t key) {
   if (statuses.empty() || statuses[0] == Status::kTimedOut) return;
   if (statuses[0] == Status::kOk) return oracle_.Found(key, found);
   if (statuses[0] == Status::kInvalid) return;
-  if (oracle_.Required(key) && troubles == world_.troubles) {
+  if (oracle_.Required(key) && troubles == world_.troubles && AllServe(*pool_)) {
     world_.Fail(Failure::kOther, fmt::format("key {} was durable, and cannot be read", key));
   }
   oracle_.Found(key, std::nullopt);
@@ -226,13 +236,27 @@ bool Simulation::TurnUntil(Done&& done, const char* what) {
   return !Over();
 }
 
+// Nor does the pool wait for what it has given up.
+bool Simulation::DrivesRest() const {
+  return std::none_of(drives_.begin(), drives_.end(),
+                      [](const auto& drive) { return drive->Busy(); });
+}
+
 bool Simulation::Quiesce() {
-  return TurnUntil(
-      [&] {
-        return pool_->Idle() && std::all_of(clients_.begin(), clients_.end(),
-                                            [](const auto& client) { return client->Idle(); });
-      },
-      "work");
+  const auto rests = [&] {
+    return pool_->Idle() && std::all_of(clients_.begin(), clients_.end(),
+                                        [](const auto& client) { return client->Idle(); });
+  };
+  if (!TurnUntil(rests, "work")) return false;
+  // Slots that late writes hold come back with them, and the recorder frees them.
+  for (const auto& drive : drives_) drive->LetGo();
+  const auto gave_back = [&] { return DrivesRest() && rests(); };
+  if (!TurnUntil(gave_back, "what was given up")) return false;
+  const std::size_t recorder = pool_->parts() - 2;
+  for (int i = 0; i < 3; ++i) pool_->StepPart(recorder);
+  if (!TurnUntil(gave_back, "recording")) return false;
+  for (const auto& client : clients_) client->CheckMemory();
+  return !Over();
 }
 
 // Nothing is in flight: all space that is taken is some block's, and nothing is pinned.
@@ -261,6 +285,11 @@ void Simulation::DropAll() {
   TurnUntil([&] { return checker_->Idle() && pool_->Idle(); }, "dropping everything");
 }
 
+// What was acknowledged as durable is. A drained drive takes the promise of its blocks with it.
+bool Simulation::Keeps() const {
+  return world_.losses == 0 && scenario_.catalog && AllServe(*pool_);
+}
+
 // What is still there when it has stopped (spilling may evict) is there after the restart.
 void Simulation::StopPool() {
   pool_->Stop();
@@ -271,8 +300,7 @@ void Simulation::StopPool() {
     world_.Fail(Failure::kOther, fmt::format("{} bytes are not spilled at the stop", dirty));
   }
   const bool all_durable = quiet && dirty == 0 && (scenario_.DriveBytes() > 0);
-  oracle_.Crash(world_.losses == 0 && scenario_.catalog, all_durable,
-                [&](std::uint32_t key) { return Present(key); });
+  oracle_.Crash(Keeps(), all_durable, [&](std::uint32_t key) { return Present(key); });
 }
 
 // Ends a pool however it stands. After a crash its drives give back everything, and keep nothing.
@@ -283,13 +311,13 @@ void Simulation::ClearAway() {
     world_.Crash();
   }
   if (world_.crashed()) {
-    oracle_.Crash(world_.losses == 0 && scenario_.catalog, false,
-                  [&](std::uint32_t key) { return Present(key); });
+    oracle_.Crash(Keeps(), false, [&](std::uint32_t key) { return Present(key); });
   }
+  for (const auto& drive : drives_) drive->LetGo();
   const auto idle = [&] {
     for (const auto& client : clients_) client->EndLeases();
     checker_->EndLeases();
-    return pool_->Idle() && checker_->Idle() &&
+    return DrivesRest() && pool_->Idle() && checker_->Idle() &&
            std::all_of(clients_.begin(), clients_.end(),
                        [](const auto& client) { return client->Idle(); });
   };

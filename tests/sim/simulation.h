@@ -25,6 +25,16 @@ struct Outcome {
   std::vector<World::Failed> failed;
 };
 
+// Severs late transfers, and leaves noise where they would have gone.
+class SimDetacher final : public mem::Detacher {
+ public:
+  explicit SimDetacher(std::vector<std::unique_ptr<Drive>>& drives) : drives_(drives) {}
+  bool Detach(std::span<const iovec> parts) override;
+
+ private:
+  std::vector<std::unique_ptr<Drive>>& drives_;
+};
+
 // Threads: one.
 class Simulation {
  public:
@@ -41,6 +51,8 @@ class Simulation {
   void CheckRestored(std::uint32_t key);
   void Work();
   bool Quiesce();
+  bool DrivesRest() const;
+  bool Keeps() const;
   void Audit(bool empty);
   void DropAll();
   void StopPool();
@@ -58,6 +70,7 @@ class Simulation {
   const Scenario scenario_;
   Oracle oracle_;
   std::vector<std::unique_ptr<Drive>> drives_;
+  SimDetacher detacher_{drives_};
   CatalogState catalog_state_;
   std::filesystem::path folder_;  // of the real catalog
   std::size_t staging_given_ = 0;
