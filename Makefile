@@ -6,7 +6,7 @@ SEEDS ?= 10000
 SEED ?=
 VERBOSE ?=
 
-.PHONY: all deps dev-deps guest-deps test test-guest test-spdk sim sim-control crash bench-drives demo check fuzz install clean
+.PHONY: all deps dev-deps guest-deps test test-guest test-spdk sim sim-control crash crash-guest bench-drives demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -50,6 +50,11 @@ sim-control: all
 crash: ROUNDS ?= 200
 crash: all
 	tests/crash/run --rounds $(ROUNDS)
+
+# The same by cutting the power of a guest whose drives lose what they had not flushed.
+crash-guest: ROUNDS ?= 20
+crash-guest: all guest-deps
+	@tests/crash/run_guest --rounds $(ROUNDS) || [ $$? -eq 77 ]
 
 # The ways to read a drive, in a guest with emulated NVMe drives: out/drives.json, out/drives.html.
 bench-drives: all guest-deps

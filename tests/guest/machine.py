@@ -5,6 +5,8 @@ import os
 import pathlib
 import re
 
+import powercut
+
 BLOCK = 64 << 20  # drives are filled with copies of this much
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -54,12 +56,15 @@ def make_drives(drives, folder, filled):
             out.truncate(drive.bytes + drive.bytes // drive.lba * drive.metadata)
 
 
-def drive_arguments(drives, folder):
+def drive_arguments(drives, folder, loses_unflushed=False):
     for number, drive in enumerate(drives):
         name = f"drive{number}"
         # A power cut here kills QEMU and not the machine, so what the drive took is safe without
         # flushing the file to the machine's own disk.
-        file = f"file={folder}/{name},id={name},if=none,format=raw,cache=unsafe"
+        file = f"file={folder}/{name},format=raw,cache=unsafe"
+        if loses_unflushed:
+            file = powercut.arguments(pathlib.Path(folder) / name)
+        file += f",id={name},if=none"
         if drive.speed:
             file += f",throttling.bps-total={drive.speed * 1_000_000}"
         yield from ("-drive", file)

@@ -35,6 +35,36 @@ class Guest(unittest.TestCase):
         self.assertEqual(done.stdout, "".join(f"{n}\n" for n in range(1, 100001)))
         self.assertEqual((self.folder / "answer").read_text(encoding="utf-8"), "42\n")
 
+    def test_a_power_cut_loses_what_was_not_flushed_and_nothing_else(self):
+        (self.folder / "share").mkdir()
+        (self.folder / "share/write").write_text("""
+write() { dd if=/tmp/bytes of=/dev/nvme0n1 bs=64k oflag=direct "$@" 2> /dev/null; }
+head -c 65536 /dev/zero | tr '\\0' A > /tmp/bytes
+for at in $(seq 0 15); do write seek=$at; done
+write seek=16 conv=fsync
+for at in $(seq 32 95); do write seek=$at; done
+touch begun
+sleep 1000
+""", encoding="utf-8")
+        cut = ("--share", self.folder / "share", "--power-off-from", "begun", "--power-off-after",
+               0.2, "--drive", "16M", "--lose-unflushed", 7)
+        block = b"A" * 65536
+
+        def drive(name, *more):
+            done = guest(*cut, "--keep-drives", self.folder / name, *more, "--", "sh", "write")
+            self.assertEqual(done.returncode, 137, done.stderr)
+            self.assertIn("lost or torn", done.stderr)
+            (self.folder / "share/begun").unlink()
+            found = (self.folder / name / "drive0").read_bytes()
+            self.assertEqual([file.name for file in (self.folder / name).iterdir()], ["drive0"])
+            return [found[at * 65536:(at + 1) * 65536] == block for at in range(96)]
+
+        honest = drive("honest")
+        self.assertTrue(all(honest[:17]), "a write that was flushed is lost")
+        self.assertTrue(any(honest[32:]))
+        self.assertFalse(all(honest[32:]), "nothing was lost")
+        self.assertFalse(all(drive("lying", "--lying-drives", 1)[:17]))
+
     def test_a_program_that_does_not_end_is_ended(self):
         done = guest("--no-drives", "--timeout", 1, "--", "sh", "-c", "echo begun; sleep 1000")
         self.assertEqual(done.returncode, 124)

@@ -1,0 +1,107 @@
+"""What a power cut leaves on a drive with a volatile cache: not what QEMU's own end leaves.
+
+QEMU writes through its filter blklogwrites, which keeps every write and flush of a drive in order, in the
+format of the kernel's dm-log-writes. After the cut the drive is put together again: as it was at the start,
+then every write before its last flush, then some of those after it, whole, torn or not at all.
+"""
+import os
+import pathlib
+import random
+import shutil
+import struct
+import subprocess
+
+MAGIC = 0x6A736677736872
+FLUSH, FUA, DISCARD = 1, 2, 4
+SUPER = struct.Struct("<QQQI")   # magic, version, entries, bytes of a sector
+ENTRY = struct.Struct("<QQQQ")   # sector, sectors, flags, bytes of data in the entry itself
+LOG_ROOM = 16 << 30              # a hole; QEMU does not let the log grow by itself
+SECTOR = 512
+
+
+def base_of(drive):
+    return drive.with_name(drive.name + ".base")
+
+
+def log_of(drive):
+    return drive.with_name(drive.name + ".log")
+
+
+def begin(drive):
+    """Before the machine starts."""
+    copy(drive, base_of(drive))
+    log_of(drive).unlink(missing_ok=True)
+    with open(log_of(drive), "xb") as log:
+        log.truncate(LOG_ROOM)
+
+
+def copy(source, target):
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", source, target], check=True)
+
+
+def arguments(drive):
+    """The file of a -drive."""
+    # cache=unsafe would keep flushes from the filter; below it they only cost time.
+    return (f"driver=blklogwrites,cache=writeback,file.driver=raw,file.file.driver=file,"
+            f"file.file.filename={drive},file.file.cache.no-flush=on,"
+            f"log.driver=file,log.filename={log_of(drive)},log.cache.no-flush=on,"
+            f"log-sector-size={SECTOR}")
+
+
+def entries(log):
+    """(byte offset on the drive, bytes, flags, byte offset of the data in the log), in order."""
+    magic, version, _, sector = SUPER.unpack(log.read(SUPER.size))
+    if magic != MAGIC or version != 1 or sector != SECTOR:
+        raise ValueError("this is not a log of QEMU's")
+    size = os.fstat(log.fileno()).st_size
+    at = SECTOR
+    while at + SECTOR <= size:
+        log.seek(at)
+        first, count, flags, data = ENTRY.unpack(log.read(ENTRY.size))
+        # The superblock is written at flushes only: behind the last entry there are zeros.
+        if count == 0 and flags == 0:
+            return
+        at += SECTOR
+        yield first * SECTOR, count * SECTOR, flags, at
+        if not flags & DISCARD:
+            at += max(count * SECTOR, (data + SECTOR - 1) // SECTOR * SECTOR)
+
+
+def survivors(found, dice, ignore_flushes=False):
+    """[(entry, bytes of it)] of what a drive still has. Each write after the last flush is kept, lost or
+    torn at a sector, as a die says; so is every one where flushes are ignored, a drive that lies."""
+    last = max((n for n, (_, _, flags, _) in enumerate(found) if flags & FLUSH), default=-1)
+    kept = []
+    for number, entry in enumerate(found):
+        _, length, flags, _ = entry
+        if length == 0:
+            continue
+        safe = number < last and not ignore_flushes or flags & FUA
+        if not safe and dice.random() < 0.6:
+            length = 0 if dice.random() < 0.7 else dice.randrange(length // SECTOR) * SECTOR
+        if length:
+            kept.append((entry, length))
+    return kept
+
+
+def lose(drive, seed, ignore_flushes=False):
+    """After the cut. Returns how many writes there were, and how many of them are lost or torn."""
+    drive = pathlib.Path(drive)
+    with open(log_of(drive), "rb") as log, open(base_of(drive), "r+b") as out:
+        found = list(entries(log))
+        kept = survivors(found, random.Random(f"{seed} {drive.name}"), ignore_flushes)
+        for (offset, length, flags, at), keeps in kept:
+            out.seek(offset)
+            log.seek(at)
+            out.write(bytes(keeps) if flags & DISCARD else log.read(keeps))
+    shutil.move(base_of(drive), drive)
+    log_of(drive).unlink()
+    writes = [entry for entry in found if entry[1]]
+    whole = sum(keeps == entry[1] for entry, keeps in kept)
+    return len(writes), len(writes) - whole
+
+
+def end(drive):
+    """The machine ended in order: what it wrote stays."""
+    base_of(drive).unlink(missing_ok=True)
+    log_of(drive).unlink(missing_ok=True)
