@@ -6,7 +6,7 @@ SEEDS ?= 10000
 SEED ?=
 VERBOSE ?=
 
-.PHONY: all deps dev-deps guest-deps test test-guest test-spdk sim sim-control crash crash-guest bench-drives demo check fuzz install clean
+.PHONY: all deps dev-deps guest-deps test test-guest test-spdk sim sim-control test-san crash crash-guest bench-drives demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -45,6 +45,10 @@ sim-control: all
 	build/tests/kvpool_sim_unverified --control wrong-bytes --seeds 100
 	build/tests/kvpool_sim_unflushed --control any --seeds 100
 	build/tests/kvpool_sim_unquarantined --control any --seeds 100
+
+# The unit and stress tests under the address and undefined-behaviour sanitizers, then the thread sanitizer.
+test-san: deps
+	JOBS=$(JOBS) scripts/test-san
 
 # kill -9 under load, then a check; ROUNDS times.
 crash: ROUNDS ?= 200

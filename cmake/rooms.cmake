@@ -28,8 +28,10 @@ function(kvpool_room name)
   target_link_libraries(${target} PUBLIC ${ROOM_DEPS} ${ROOM_LIBS} PRIVATE $<BUILD_INTERFACE:kvpool_options>)
 endfunction()
 
+add_custom_target(unit_tests)
+
 # kvpool_test(name DEPS room... SOURCES file...): a GoogleTest program, one ctest entry, which runs
-# the program or COMMAND.
+# the program or COMMAND. Part of the target and the label of all unit tests.
 function(kvpool_test name)
   if(NOT KVPOOL_TESTS)
     return()
@@ -49,5 +51,6 @@ function(kvpool_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${TEST_COMMAND})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${TEST_TIMEOUT} SKIP_RETURN_CODE 77
-                                          LABELS "${TEST_LABELS}")
+                                          LABELS "unit;${TEST_LABELS}")
+  add_dependencies(unit_tests ${name})
 endfunction()
