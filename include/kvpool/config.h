@@ -27,11 +27,20 @@ constexpr bool IsRawDrive(DeviceKind kind) {
   return kind != DeviceKind::kMemory && kind != DeviceKind::kFile;
 }
 
+// From this long after the device was opened, another speed.
+struct SlowStep {
+  double after_s = 0;
+  double bytes_per_s = 0;  // > 0
+
+  friend bool operator==(const SlowStep&, const SlowStep&) = default;
+};
+
 // Gives a device a speed that it does not have: unequal pools on any machine.
 struct SlowConfig {
-  double bytes_per_s = 0;  // reads and writes together; > 0
-  double latency_us = 0;   // added to every I/O
-  std::uint64_t seed = 0;  // of the latency's jitter; 0: none
+  double bytes_per_s = 0;            // reads and writes together; > 0
+  double latency_us = 0;             // added to every I/O
+  std::uint64_t seed = 0;            // of the latency's jitter; 0: none
+  std::vector<SlowStep> later = {};  // earliest first: a drive that is throttled, and recovers
 
   friend bool operator==(const SlowConfig&, const SlowConfig&) = default;
 };
@@ -78,7 +87,8 @@ struct Config {
   std::uint64_t unit_bytes = 256 * 1024;  // stripe unit: 32 KiB to 1 MiB, a power of two
   std::string policy = "default";         // eviction: see docs/eviction.md
   Placement placement = Placement::kBandwidth;
-  bool verify = true;             // checksums computed on put and checked on every read
+  bool adapt = true;   // shares follow measured speeds; off: the configured ones, for comparison
+  bool verify = true;  // checksums computed on put and checked on every read
   std::filesystem::path catalog;  // empty: nothing survives a restart
   std::uint32_t lanes = 0;        // threads; 0: by the number of devices and processors
   std::chrono::milliseconds deadline{30'000};  // of a request that names none

@@ -14,6 +14,7 @@ inline constexpr std::size_t kMaxNameBytes = 64;  // of a pool, a device, a link
 inline constexpr std::size_t kMaxKeyBytes = 512;
 inline constexpr std::size_t kMaxBatchKeys = 65'536;
 inline constexpr std::size_t kMaxDevices = 64;
+inline constexpr std::size_t kMaxSlowSteps = 16;  // speeds that a slowed device takes on
 inline constexpr std::uint32_t kMaxLayers = 1024;
 inline constexpr std::uint32_t kMaxUnitsPerBlock = 4096;
 inline constexpr std::size_t kMaxRequestsPerChannel = 1024;

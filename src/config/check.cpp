@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMaxDeviceBytes = std::uint64_t{1} << 52;  // what a unit's record can name
 constexpr std::uint32_t kMaxLanes = 1024;
 constexpr double kMaxLatencyUs = 10e6;
+constexpr double kMaxSlowStepSeconds = 1e6;
 constexpr auto kMaxDeadline = std::chrono::hours(24);
 
 class Checker {
@@ -196,6 +197,27 @@ class Checker {
     if (slow.seed >> 63 != 0) {
       Add(key + "seed", "{}: slow.seed {} is above 2^63 - 1, the most a TOML file can hold", owner,
           slow.seed);
+    }
+    CheckSlowSteps(slow.later, key + "later", owner);
+  }
+
+  void CheckSlowSteps(const std::vector<SlowStep>& steps, const std::string& key,
+                      const std::string& owner) {
+    if (steps.size() > kMaxSlowSteps) {
+      Add(key, "{}: {} later speeds are more than the limit of {}: leave some out", owner,
+          steps.size(), kMaxSlowSteps);
+      return;
+    }
+    double before_s = 0;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const std::string at = fmt::format("{}[{}].", key, i);
+      CheckRate(at + "bandwidth", owner, "slow.later.bandwidth", steps[i].bytes_per_s);
+      if (!(steps[i].after_s >= before_s && steps[i].after_s <= kMaxSlowStepSeconds)) {
+        Add(at + "after_s",
+            "{}: slow.later.after_s is {} and must be from {} to {}, earliest first", owner,
+            steps[i].after_s, before_s, kMaxSlowStepSeconds);
+      }
+      before_s = std::max(before_s, steps[i].after_s);
     }
   }
 

@@ -47,6 +47,7 @@ faults = "fail 3 \n"
 bandwidth = "100MB/s"
 latency_us = 80.5
 seed = 7
+later = [{ after_s = 1.5, bandwidth = "50MB/s" }, { after_s = 9, bandwidth = "100MB/s" }]
 
 [[link]]
 name = "socket0"
@@ -96,7 +97,10 @@ TEST(ConfigParse, ReadsEveryForm) {
   EXPECT_EQ(ssd.read_bytes_per_s, 8e8);
   EXPECT_TRUE(ssd.accept_buffered);
   EXPECT_EQ(ssd.faults, "fail 3 \n");
-  EXPECT_EQ(ssd.slow, (SlowConfig{.bytes_per_s = 1e8, .latency_us = 80.5, .seed = 7}));
+  EXPECT_EQ(
+      ssd.slow,
+      (SlowConfig{
+          .bytes_per_s = 1e8, .latency_us = 80.5, .seed = 7, .later = {{1.5, 5e7}, {9, 1e8}}}));
   ASSERT_EQ(config.links.size(), 1u);
   EXPECT_EQ(config.links[0].bytes_per_s, 1e9);
   EXPECT_THAT(config.links[0].devices, ElementsAre("ram", "ssd"));
@@ -276,6 +280,15 @@ TEST(ConfigValidate, RefusesTextThatAFileCannotHold) {
   EXPECT_THAT(config.Validate(),
               ElementsAre(HasSubstr("the path is not UTF-8"), HasSubstr("faults is not UTF-8"),
                           HasSubstr("slow.seed")));
+}
+
+TEST(ConfigValidate, LaterSpeedsComeInOrder) {
+  Config config = Good();
+  config.devices[1].slow->later = {{2, 1e8}, {1, 0}};
+  EXPECT_THAT(config.Validate(),
+              ElementsAre(HasSubstr("slow.later.bandwidth"), HasSubstr("slow.later.after_s is 1")));
+  config.devices[1].slow->later.assign(kMaxSlowSteps + 1, {1, 1e8});
+  EXPECT_THAT(config.Validate(), ElementsAre(HasSubstr("more than the limit of 16")));
 }
 
 TEST(ConfigLoad, NamesTheFileAndTheLine) {

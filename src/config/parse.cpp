@@ -32,6 +32,7 @@ void ReadPool(Reader& reader, const std::filesystem::path& relative_to, Config& 
   auto placement = static_cast<std::size_t>(config.placement);
   reader.Choice("placement", kPlacements, placement);
   config.placement = static_cast<Placement>(placement);
+  reader.Flag("adapt", config.adapt);
   reader.Flag("verify", config.verify);
   reader.Path("catalog", relative_to, config.catalog);
   reader.Whole("lanes", config.lanes);
@@ -42,12 +43,29 @@ void ReadPool(Reader& reader, const std::filesystem::path& relative_to, Config& 
   reader.Finish();
 }
 
-SlowConfig ReadSlow(Reader reader) {
+SlowStep ReadSlowStep(Reader reader) {
+  SlowStep step;
+  reader.Require("after_s", "10");
+  reader.Number("after_s", step.after_s);
+  reader.Require("bandwidth", "\"400MB/s\"");
+  reader.Rate("bandwidth", step.bytes_per_s);
+  reader.Finish();
+  return step;
+}
+
+SlowConfig ReadSlow(const toml::table& table, const std::string& prefix, const std::string& title,
+                    Report& report) {
+  Reader reader(table, prefix, title, report);
   SlowConfig slow;
   reader.Require("bandwidth", "\"800MB/s\"");
   reader.Rate("bandwidth", slow.bytes_per_s);
   reader.Number("latency_us", slow.latency_us);
   reader.Whole("seed", slow.seed);
+  const auto steps = reader.Tables("later");
+  for (std::size_t i = 0; i < std::min(steps.size(), kMaxSlowSteps + 1); ++i) {
+    slow.later.push_back(ReadSlowStep(
+        Reader(*steps[i], fmt::format("{}later[{}].", prefix, i), title + " later", report)));
+  }
   reader.Finish();
   return slow;
 }
@@ -82,7 +100,7 @@ DeviceConfig ReadDevice(const toml::table& table, std::size_t index,
   reader.Flag("polled", device.polled);
   reader.Text("faults", device.faults);
   if (const toml::table* slow = reader.Table("slow")) {
-    device.slow = ReadSlow(Reader(*slow, prefix + "slow.", title + " slow", report));
+    device.slow = ReadSlow(*slow, prefix + "slow.", title + " slow", report);
   }
   reader.Finish();
   return device;

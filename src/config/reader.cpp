@@ -190,7 +190,9 @@ std::vector<const toml::table*> Reader::Tables(const char* key) {
     for (const toml::node& item : *list) tables.push_back(item.as_table());
   }
   if (list == nullptr || std::count(tables.begin(), tables.end(), nullptr) > 0) {
-    Wrong(key, fmt::format("must be written [[{}]], with two brackets, once for each", key));
+    Wrong(key, prefix_.empty()
+                   ? fmt::format("must be written [[{}]], with two brackets, once for each", key)
+                   : "must be a list of tables such as [{ ... }, { ... }]");
     return {};
   }
   return tables;

@@ -58,6 +58,10 @@ DeviceConfig AnyDevice(std::size_t index) {
   if (*rc::gen::arbitrary<bool>()) {
     device.slow = SlowConfig{AnyRate(), *rc::gen::inRange(0, 1'000'000) / 7.0,
                              *rc::gen::arbitrary<std::uint64_t>() >> 1};
+    const auto steps = *rc::gen::inRange<std::size_t>(0, 3);
+    for (std::size_t i = 0; i < steps; ++i) {
+      device.slow->later.push_back({static_cast<double>(i) * 7.5, AnyRate()});
+    }
   }
   return device;
 }
@@ -68,6 +72,7 @@ Config AnyConfig() {
   config.policy = AnyName(1);
   config.unit_bytes = std::uint64_t{kMinSlotBytes} << *rc::gen::inRange(0, 6);
   config.placement = *rc::gen::element(Placement::kBandwidth, Placement::kEqual);
+  config.adapt = *rc::gen::arbitrary<bool>();
   config.verify = *rc::gen::arbitrary<bool>();
   if (config.verify && *rc::gen::arbitrary<bool>()) config.catalog = "/catalog" + AnyText();
   config.lanes = *rc::gen::inRange<std::uint32_t>(0, 1025);

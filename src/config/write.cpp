@@ -57,6 +57,17 @@ const char* Word(DeviceKind kind) {
   return "";
 }
 
+std::string Slow(const SlowConfig& slow) {
+  std::string out = fmt::format("{{ bandwidth = {}, latency_us = {}, seed = {}",
+                                Rate(slow.bytes_per_s), slow.latency_us, slow.seed);
+  for (const SlowStep& step : slow.later) {
+    out += fmt::format("{}{{ after_s = {}, bandwidth = {} }}",
+                       &step == &slow.later.front() ? ", later = [" : ", ", step.after_s,
+                       Rate(step.bytes_per_s));
+  }
+  return out + (slow.later.empty() ? " }" : "] }");
+}
+
 void AddDevice(const DeviceConfig& device, std::string& out) {
   const auto line = [&out](const char* key, const std::string& value) {
     out += fmt::format("{} = {}\n", key, value);
@@ -74,9 +85,7 @@ void AddDevice(const DeviceConfig& device, std::string& out) {
   if (device.polled) line("polled", "true");
   if (!device.faults.empty()) line("faults", Quoted(device.faults));
   if (device.slow) {
-    line("slow",
-         fmt::format("{{ bandwidth = {}, latency_us = {}, seed = {} }}",
-                     Rate(device.slow->bytes_per_s), device.slow->latency_us, device.slow->seed));
+    line("slow", Slow(*device.slow));
   }
 }
 
@@ -95,8 +104,8 @@ void AddLink(const LinkConfig& link, std::string& out) {
 std::string Config::ToToml() const {
   std::string out = fmt::format("[pool]\nversion = {}\nname = {}\nunit = {}\npolicy = {}\n",
                                 version, Quoted(name), Size(unit_bytes), Quoted(policy));
-  out += fmt::format("placement = \"{}\"\nverify = {}\n",
-                     placement == Placement::kEqual ? "equal" : "bandwidth", verify);
+  out += fmt::format("placement = \"{}\"\nadapt = {}\nverify = {}\n",
+                     placement == Placement::kEqual ? "equal" : "bandwidth", adapt, verify);
   if (!catalog.empty()) out += fmt::format("catalog = {}\n", Quoted(catalog.string()));
   out += fmt::format("lanes = {}\ndeadline_ms = {}\ncreate_if_missing = {}\n", lanes,
                      deadline.count(), create_if_missing);

@@ -61,11 +61,16 @@ Result<std::unique_ptr<Device>> OpenBackEnd(const DeviceConfig& config,
 
 Result<Pace> PaceOf(const DeviceConfig& config) {
   const SlowConfig& slow = *config.slow;
-  if (slow.bytes_per_s > 0 && slow.latency_us >= 0 && slow.latency_us < 1e9) {
-    return Pace{.bytes_per_s = slow.bytes_per_s,
-                .latency_ns = std::llround(slow.latency_us * 1e3),
-                .jitter_seed = slow.seed};
+  Pace pace{.bytes_per_s = slow.bytes_per_s,
+            .latency_ns = std::llround(slow.latency_us * 1e3),
+            .jitter_seed = slow.seed,
+            .later = {}};
+  bool good = slow.bytes_per_s > 0 && slow.latency_us >= 0 && slow.latency_us < 1e9;
+  for (const SlowStep& step : slow.later) {
+    good &= step.bytes_per_s > 0 && step.after_s >= 0 && step.after_s < 1e9;
+    pace.later.push_back({std::llround(step.after_s * 1e9), step.bytes_per_s});
   }
+  if (good) return pace;
   return Fail(
       Status::kInvalid,
       fmt::format("device {} is to be slowed to {} bytes/s and {} us: give a bandwidth above "

@@ -44,6 +44,14 @@ RC_GTEST_PROP(Pacer, NeverMoreThanThePaceSinceAnIdleStart,
   }
 }
 
+TEST(Pacer, TakesOnItsLaterSpeeds) {
+  Pacer pacer({.bytes_per_s = 1e9, .later = {{1000, 5e8}, {5000, 2e9}}}, 100'000);
+  EXPECT_EQ(pacer.Reserve(100'000, 500), 100'500);
+  EXPECT_EQ(pacer.Reserve(101'000, 500), 102'000);
+  EXPECT_EQ(pacer.Reserve(104'999, 500), 105'999);
+  EXPECT_EQ(pacer.Reserve(106'000, 500), 106'250);
+}
+
 // Idle time must not be made up for later: after any pause the pace holds from its end on.
 RC_GTEST_PROP(Pacer, APauseGivesNoCredit, (std::uint32_t pause_us, std::uint8_t transfers)) {
   Pacer pacer({.bytes_per_s = 1e9});

@@ -20,7 +20,9 @@ constexpr double kCoverSeconds = 0.008;
 
 std::uint32_t DepthFor(const Pace& pace, std::uint32_t io_bytes) {
   const double seconds = static_cast<double>(pace.latency_ns) / 1e9 + kCoverSeconds;
-  const double ios = std::ceil(pace.bytes_per_s * seconds / io_bytes) + 1;
+  double fastest = pace.bytes_per_s;
+  for (const PaceStep& step : pace.later) fastest = std::max(fastest, step.bytes_per_s);
+  const double ios = std::ceil(fastest * seconds / io_bytes) + 1;
   return static_cast<std::uint32_t>(std::clamp(ios, 4.0, kMaxHeld / 2.0));
 }
 
@@ -110,9 +112,16 @@ class SlowQueue final : public Queue {
 class SlowDevice final : public Device {
  public:
   SlowDevice(std::unique_ptr<Device> inner, const Pace& pace, const Clock& clock)
-      : inner_(std::move(inner)), clock_(clock), pacer_(pace), traits_(inner_->traits()) {
+      : inner_(std::move(inner)),
+        clock_(clock),
+        pacer_(pace, clock.NowNs()),
+        traits_(inner_->traits()) {
     inline_ = traits_.mapped;
     traits_.description += fmt::format(", slowed to {}", FormatRate(pace.bytes_per_s));
+    for (const PaceStep& step : pace.later) {
+      traits_.description += fmt::format(", to {} after {:g} s", FormatRate(step.bytes_per_s),
+                                         1e-9 * static_cast<double>(step.after_ns));
+    }
     traits_.depth = DepthFor(pace, traits_.max_io_bytes);
   }
 
