@@ -40,6 +40,8 @@ std::vector<Row> InfoRows(const Config& config, const PoolInfo& info) {
                     {"used_bytes", device.used_bytes},
                     {"read_bytes_per_s", device.read_bytes_per_s},
                     {"write_bytes_per_s", device.write_bytes_per_s},
+                    {"measured_read_bytes_per_s", device.measured_read_bytes_per_s},
+                    {"measured_write_bytes_per_s", device.measured_write_bytes_per_s},
                     {"share", device.share},
                     {"state", std::string(ToString(device.state))},
                     {"state_reason", device.state_reason},
@@ -51,12 +53,19 @@ std::vector<Row> InfoRows(const Config& config, const PoolInfo& info) {
   return rows;
 }
 
+// As configured, and as measured where that differs.
+std::string Speed(double configured, double measured) {
+  if (measured == configured) return FormatRate(configured);
+  return fmt::format("{} (now {})", FormatRate(configured), FormatRate(measured));
+}
+
 void PrintInfo(const PoolInfo& info, std::FILE* out) {
   Table table({"device", "kind", "state", "capacity", "used", "read", "write", "share", "path"});
   for (const DeviceInfo& device : info.devices) {
     table.Add({device.name, device.kind, std::string(ToString(device.state)),
                FormatBytes(device.capacity_bytes), FormatBytes(device.used_bytes),
-               FormatRate(device.read_bytes_per_s), FormatRate(device.write_bytes_per_s),
+               Speed(device.read_bytes_per_s, device.measured_read_bytes_per_s),
+               Speed(device.write_bytes_per_s, device.measured_write_bytes_per_s),
                fmt::format("{:.1f} %", 100 * device.share), device.description});
   }
   fmt::print(out, "pool \"{}\": {} blocks, {}\n", info.name, info.blocks,

@@ -64,8 +64,10 @@ struct DeviceInfo {
   std::string description;  // the path taken and why: "io_uring, O_DIRECT", "node 0, hugepages"
   std::uint64_t capacity_bytes = 0;
   std::uint64_t used_bytes = 0;
-  double read_bytes_per_s = 0;  // as placement sees it
+  double read_bytes_per_s = 0;  // as configured
   double write_bytes_per_s = 0;
+  double measured_read_bytes_per_s = 0;  // as it shows while it is busy, and placement sees it
+  double measured_write_bytes_per_s = 0;
   double share = 0;  // of what is written next, 0..1, before limits of space
   std::uint64_t bytes_read = 0;
   std::uint64_t bytes_written = 0;

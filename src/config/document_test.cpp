@@ -61,7 +61,7 @@ TEST(ConfigurationDocument, NamesEveryKey) {
       ++keys;
     }
   }
-  EXPECT_EQ(keys, 29u);
+  EXPECT_EQ(keys, 30u);
 }
 
 }  // namespace

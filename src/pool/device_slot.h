@@ -12,18 +12,24 @@
 #include "layout/space_map.h"
 #include "pool/health.h"
 #include "pool/quarantine.h"
+#include "pool/speed_meter.h"
 
 namespace kvpool::pool {
 
 // Threads: counters any; space under the store's lock; the rest immutable once open, but for
 // Store::Replace, before which nothing is in flight.
 struct DeviceSlot {
+  explicit DeviceSlot(const DeviceConfig& with)
+      : config(with), speed(std::make_unique<SpeedMeter>(ConfiguredSpeed())) {}
+  Speed ConfiguredSpeed() const { return {config.read_bytes_per_s, config.write_bytes_per_s}; }
+
   DeviceConfig config;
   std::unique_ptr<device::Device> device;
   std::optional<layout::SpaceMap> space;
   bool volatile_bytes = false;  // Traits of the device, at hand
   bool mapped = false;
 
+  std::unique_ptr<SpeedMeter> speed;
   std::atomic<std::uint64_t> bytes_read{0};
   std::atomic<std::uint64_t> bytes_written{0};
   std::atomic<std::uint64_t> bytes_flushed{0};  // of bytes_written, known to survive a power cut
@@ -34,6 +40,7 @@ struct DeviceSlot {
   // Devices that stood here before, for queues that are not gone yet. Goes up with each: lanes open
   // their queues anew.
   std::vector<std::unique_ptr<device::Device>> former;
+  std::vector<std::unique_ptr<SpeedMeter>> former_speeds;
   std::atomic<std::uint32_t> replaced{0};
 
   bool serves() const { return health.serves(); }

@@ -49,7 +49,8 @@ class DriveFlushTest : public testing::Test {
     slot_.device = std::move(drive);
     slot_.bytes_written = 4096;
   }
-  DeviceSlot slot_;
+  DeviceSlot slot_{
+      DeviceConfig{.name = "drive", .read_bytes_per_s = 1e9, .write_bytes_per_s = 1e9}};
   Drive* drive_ = nullptr;
 };
 

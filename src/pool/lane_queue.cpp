@@ -38,6 +38,7 @@ LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, Sta
       detacher_(detacher),
       verify_(verify),
       max_run_bytes_(MaxRunBytes(slot, traits_)),
+      watch_(*slot.speed, traits_.depth, slot.bytes_read, slot.bytes_written),
       done_(kAtOnce) {
   KVPOOL_CHECK(traits_.max_io_bytes >= kMaxUnitBytes &&
                staging_.buffer_bytes() >= traits_.max_io_bytes);
@@ -75,9 +76,10 @@ bool LaneQueue::Step(std::int64_t now_ns) {
   now_ns_ = now_ns;
   if (now_ns >= next_deadline_ns_ || (!slot_.serves() && !Idle())) Expire();
   stages_reads_ = traits_.late_by_address || Suspect();
-  bool moved = Collect();
-  moved |= Issue();
-  return moved;
+  const std::size_t ended = Collect();
+  const bool moved = Issue();
+  watch_.Looked(now_ns, static_cast<std::uint32_t>(ended), ended < kAtOnce, free_.empty());
+  return moved || ended != 0;
 }
 
 std::int64_t LaneQueue::NextStepNs() const {
@@ -87,13 +89,13 @@ std::int64_t LaneQueue::NextStepNs() const {
   return std::min(queue_->NextPollNs(), next_deadline_ns_);
 }
 
-bool LaneQueue::Collect() {
+std::size_t LaneQueue::Collect() {
   // As few as Issue puts back: verifying a long list of arrivals would let the device run dry.
   const std::size_t count = queue_->Poll(std::span(done_).first(kAtOnce));
   for (std::size_t i = 0; i < count; ++i) {
     Complete(*static_cast<Transfer*>(done_[i]->user));
   }
-  return count != 0;
+  return count;
 }
 
 // A device may do the whole transfer inside Submit (memory, a file in the page cache), so a queue

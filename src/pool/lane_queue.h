@@ -12,6 +12,7 @@
 #include "mem/detacher.h"
 #include "pool/device_slot.h"
 #include "pool/operation.h"
+#include "pool/speed_meter.h"
 #include "pool/staging.h"
 
 namespace kvpool::pool {
@@ -79,7 +80,7 @@ class LaneQueue {
     Transfer* transfer;
   };
 
-  bool Collect();
+  std::size_t Collect();
   bool Issue();
   Issued IssueNext();
   Issued IssueFrom(std::deque<DeviceBatch*>& batches);
@@ -115,6 +116,7 @@ class LaneQueue {
   mem::Detacher* const detacher_;
   const bool verify_;
   const std::uint32_t max_run_bytes_;
+  BusyWatch watch_;
   std::deque<DeviceBatch*> gets_;
   std::deque<DeviceBatch*> puts_;
   std::deque<DeviceBatch*> background_;

@@ -222,13 +222,20 @@ std::uint64_t Store::UsableUnits(std::size_t device, std::uint32_t space, std::u
   return devices_[device]->volatile_bytes ? std::min(free, DirtyUnitsAllowed(slot_bytes)) : free;
 }
 
+Speed Store::SpeedOf(const DeviceSlot& slot) const {
+  if (options_.adapt) return slot.speed->in_use();
+  return slot.ConfiguredSpeed();
+}
+
+double Store::PlacementRate(const DeviceSlot& slot) const {
+  return options_.placement == Placement::kEqual ? 1 : SpeedOf(slot).read_bytes_per_s;
+}
+
 void Store::Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) {
   rates_.clear();
   for (std::size_t i = 0; i < devices_.size(); ++i) {
     const DeviceSlot& slot = *devices_[i];
-    rates_.push_back({.read_bytes_per_s = options_.placement == Placement::kEqual
-                                              ? 1.0
-                                              : slot.config.read_bytes_per_s,
+    rates_.push_back({.read_bytes_per_s = PlacementRate(slot),
                       .free_units = UsableUnits(i, space, slot_bytes, durable),
                       .scarce = slot.volatile_bytes,
                       .closed = !Takes(i, durable)});
@@ -325,9 +332,7 @@ std::vector<double> Store::WantedShares() const {
   MutexLock lock(mutex_);
   std::vector<layout::DeviceRate> rates;
   for (const auto& slot : devices_) {
-    rates.push_back({.read_bytes_per_s = options_.placement == Placement::kEqual
-                                             ? 1.0
-                                             : slot->config.read_bytes_per_s,
+    rates.push_back({.read_bytes_per_s = PlacementRate(*slot),
                      .free_units = slot->health.takes() ? ~std::uint64_t{0} >> 8 : 0,
                      .scarce = slot->volatile_bytes,
                      .closed = !slot->health.takes()});

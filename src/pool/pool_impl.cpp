@@ -57,8 +57,7 @@ PoolImpl::PoolImpl(PoolParts parts)
       say_(std::move(parts.say)),
       detacher_(parts.detacher != nullptr ? parts.detacher : &page_detacher_) {
   for (PoolParts::OpenedDevice& one : parts.devices) {
-    auto slot = std::make_unique<DeviceSlot>();
-    slot->config = std::move(one.config);
+    auto slot = std::make_unique<DeviceSlot>(one.config);
     slot->device = std::move(one.device);
     const device::Traits& traits = slot->device->traits();
     slot->space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);
@@ -198,6 +197,8 @@ PoolInfo PoolImpl::info() const {
                             .used_bytes = used[i],
                             .read_bytes_per_s = slot.config.read_bytes_per_s,
                             .write_bytes_per_s = slot.config.write_bytes_per_s,
+                            .measured_read_bytes_per_s = slot.speed->in_use().read_bytes_per_s,
+                            .measured_write_bytes_per_s = slot.speed->in_use().write_bytes_per_s,
                             .share = shares[i],
                             .bytes_read = slot.bytes_read.load(),
                             .bytes_written = slot.bytes_written.load(),

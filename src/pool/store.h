@@ -25,6 +25,7 @@ namespace kvpool::pool {
 struct StoreOptions {
   std::uint32_t unit_bytes = 0;
   Placement placement = Placement::kBandwidth;
+  bool adapt = true;            // place by the speeds that devices show
   bool record_changes = false;  // there is a catalog to keep
   bool spill = false;           // what lies in memory is copied to drives
   const Clock* clock = &Clock::Monotonic();
@@ -138,6 +139,8 @@ class Store {
   void GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
                  std::span<const layout::DeviceIndex> dealt, std::uint32_t space)
       KVPOOL_REQUIRES(mutex_);
+  Speed SpeedOf(const DeviceSlot& slot) const;
+  double PlacementRate(const DeviceSlot& slot) const;
   void Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) KVPOOL_REQUIRES(mutex_);
   std::uint64_t FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const
       KVPOOL_REQUIRES(mutex_);

@@ -223,7 +223,7 @@ std::uint64_t Store::DirtyUnitsAllowed(std::uint32_t slot_bytes) const {
   if (!options_.spill || !MayEvictToSpill()) return ~std::uint64_t{0};
   double rate = 0;
   for (const auto& slot : devices_) {
-    if (!slot->volatile_bytes && slot->serves()) rate += slot->config.write_bytes_per_s;
+    if (!slot->volatile_bytes && slot->serves()) rate += SpeedOf(*slot).write_bytes_per_s;
   }
   const auto limit = static_cast<std::uint64_t>(rate * kSpillSeconds);
   return limit > dirty_bytes_ ? (limit - dirty_bytes_) / slot_bytes : 0;
@@ -272,7 +272,7 @@ void Store::StartLoads() {
   loads_.resize(devices_.size());
   for (std::size_t i = 0; i < loads_.size(); ++i) {
     loads_[i].busy_until_ns = std::max(loads_[i].busy_until_ns, now_ns);
-    loads_[i].ns_per_byte = 1e9 / devices_[i]->config.read_bytes_per_s;
+    loads_[i].ns_per_byte = 1e9 / SpeedOf(*devices_[i]).read_bytes_per_s;
   }
 }
 

@@ -131,6 +131,8 @@ void Store::Replace(std::size_t index, std::unique_ptr<device::Device> by,
   DeviceSlot& slot = *devices_[index];
   slot.former.push_back(std::exchange(slot.device, std::move(by)));
   slot.config = config;
+  slot.former_speeds.push_back(
+      std::exchange(slot.speed, std::make_unique<SpeedMeter>(slot.ConfiguredSpeed())));
   const device::Traits& traits = slot.device->traits();
   slot.space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);
   slot.bytes_flushed.store(slot.bytes_written.load());
