@@ -40,6 +40,7 @@ class UnitRecord {
   DeviceIndex device() const { return static_cast<DeviceIndex>(place_ >> 56); }
   std::uint64_t offset() const { return (place_ & ((std::uint64_t{1} << 40) - 1)) << 12; }
   std::uint64_t checksum() const { return checksum_; }
+  friend bool SamePlace(const UnitRecord& a, const UnitRecord& b) { return a.place_ == b.place_; }
   void set_checksum(std::uint64_t checksum) { checksum_ = checksum; }
 
  private:

@@ -31,6 +31,12 @@ SpaceMap::SpaceMap(std::uint64_t first_byte, std::uint64_t capacity_bytes)
   KVPOOL_CHECK(free_slabs_ < kNone);
 }
 
+std::uint32_t SpaceMap::SlotBytesAt(std::uint64_t offset) const {
+  const Slab& slab = slabs_[(offset - first_byte_) / kSlabBytes];
+  KVPOOL_CHECK(slab.owner != kNone);
+  return classes_[slab.owner].slot_bytes;
+}
+
 std::uint64_t SpaceMap::FreeSlots(std::uint32_t space, std::uint32_t slot_bytes) const {
   KVPOOL_CHECK(IsSlotSize(slot_bytes));
   const auto found = class_of_.find(ClassKey(space, slot_bytes));

@@ -34,6 +34,9 @@ class SpaceMap {
   // bounds, or its slab holds slots of another size or space.
   bool Reserve(std::uint32_t space, std::uint32_t slot_bytes, std::uint64_t offset);
 
+  // The size of an allocated slot.
+  std::uint32_t SlotBytesAt(std::uint64_t offset) const;
+
   // How many slots Allocate could give now. O(1).
   std::uint64_t FreeSlots(std::uint32_t space, std::uint32_t slot_bytes) const;
 

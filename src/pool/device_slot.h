@@ -17,7 +17,8 @@
 namespace kvpool::pool {
 
 // Threads: counters any; space under the store's lock; the rest immutable once open, but for
-// Store::Replace, before which nothing is in flight.
+// Store::Replace, before which nothing lies on the device; whoever may run beside it reads under
+// the store's lock.
 struct DeviceSlot {
   explicit DeviceSlot(const DeviceConfig& with)
       : config(with), speed(std::make_unique<SpeedMeter>(ConfiguredSpeed())) {}

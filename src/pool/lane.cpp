@@ -76,12 +76,13 @@ Result<std::unique_ptr<LaneQueue>> Lane::OpenQueue(DeviceSlot& slot) {
 }
 
 // Before it gets anything to do on a device that stands in another's place. Where no queue can be
-// opened the old one stays: what it is given fails.
+// opened, or the former device still has a transfer that is waited for, what it is given fails.
 void Lane::TakeInDevices() {
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     if (!queues_[i] || !queues_[i]->Replaced()) continue;
     if (!queues_[i]->Idle()) queues_[i]->Step(options_.clock->NowNs());  // lets go of its batches
     if (!queues_[i]->Idle()) continue;
+    held_ = held_ || queues_[i]->Awaits();
     auto queue = OpenQueue(*slots_[i]);
     if (queue) {
       queues_[i] = std::move(*queue);
@@ -97,8 +98,9 @@ Lane::~Lane() {
     Wake();
     thread_.join();
   }
-  const bool held = std::any_of(queues_.begin(), queues_.end(),
-                                [](const auto& queue) { return queue && queue->Awaits(); });
+  const bool held = held_ || std::any_of(queues_.begin(), queues_.end(), [](const auto& queue) {
+                      return queue && queue->Awaits();
+                    });
   queues_.clear();
   if (held) {  // the eventfd stays open, too: its number must not become another file's
     KeepForEver(std::move(staging_));
@@ -136,7 +138,10 @@ bool Lane::Step() {
       inbox_filled_.store(false, std::memory_order_relaxed);
     }
     TakeInDevices();
-    for (DeviceBatch* batch : taken_) queues_[batch->device]->Add(*batch);
+    for (DeviceBatch* batch : taken_) {
+      LaneQueue& queue = *queues_[batch->device];
+      queue.Replaced() ? queue.Refuse(*batch) : queue.Add(*batch);
+    }
     taken_.clear();
     moved = true;
   }

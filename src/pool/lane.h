@@ -71,6 +71,7 @@ class Lane {
   std::unique_ptr<Staging> staging_;
   std::span<const std::unique_ptr<DeviceSlot>> slots_;
   std::vector<std::unique_ptr<LaneQueue>> queues_;  // by device index; null where not served
+  bool held_ = false;  // a device that was replaced holds on to staging and eventfd
 
   Mutex mutex_;
   std::vector<DeviceBatch*> inbox_ KVPOOL_GUARDED_BY(mutex_);

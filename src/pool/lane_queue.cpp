@@ -116,6 +116,7 @@ bool LaneQueue::Issue() {
 LaneQueue::Issued LaneQueue::IssueNext() {
   LetGoOfExhausted(background_);
   const bool urgent = !background_.empty() && ahead_ >= kUrgentShare &&
+                      background_in_flight_ < kBackgroundDepth &&
                       background_.front()->operation->urgent.load(std::memory_order_relaxed);
   if (!urgent) {
     Issued issued = IssueFrom(gets_);

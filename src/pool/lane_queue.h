@@ -38,6 +38,8 @@ class LaneQueue {
   ~LaneQueue();
 
   void Add(DeviceBatch& batch);
+  // Ends the batch with kIoError instead.
+  void Refuse(DeviceBatch& batch);
 
   // Collects what is done and issues what fits. True when anything moved.
   bool Step(std::int64_t now_ns);

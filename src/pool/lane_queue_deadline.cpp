@@ -30,6 +30,12 @@ void LaneQueue::ExpireRest(DeviceBatch& batch, Status status) {
   for (; first < end; ++first) operation.UnitDone(operation.UnitAt(batch, first), status);
 }
 
+void LaneQueue::Refuse(DeviceBatch& batch) {
+  Operation& operation = *batch.operation;
+  ExpireRest(batch, Status::kIoError);
+  operation.LetGo();
+}
+
 void LaneQueue::Expire() {
   next_deadline_ns_ = Queue::kNever;
   const bool drained = !slot_.serves();

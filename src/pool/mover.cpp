@@ -15,8 +15,9 @@ constexpr std::size_t kTrips = 2;  // one is read while the other is written
 constexpr std::uint64_t kTripBytes = 16 * kMiB;
 constexpr std::int64_t kUrgentNs = 2'000'000'000;
 constexpr std::int64_t kRestNs = 500'000'000;
-constexpr std::int64_t kLookNs = 100'000'000;        // while something is under way
-constexpr std::int64_t kIdleLookNs = 1'000'000'000;  // what a lost device leaves dirty, wakes nobody
+constexpr std::int64_t kLookNs = 100'000'000;  // while something is under way
+constexpr std::int64_t kIdleLookNs =
+    1'000'000'000;  // what a lost device leaves dirty, wakes nobody
 
 }  // namespace
 
@@ -271,8 +272,7 @@ void Mover::Run() {
     if (stopped_) return;
     if (moved) continue;
     if (stop_) {
-      wake_.wait_for(lock, std::chrono::nanoseconds(kLookNs),
-                     [this] { return !arrived_.empty(); });
+      wake_.wait_for(lock, std::chrono::nanoseconds(kLookNs), [this] { return !arrived_.empty(); });
     } else {
       const std::int64_t wait_ns = std::max<std::int64_t>(0, look_ns_ - parts_.clock->NowNs());
       wake_.wait_for(lock, std::chrono::nanoseconds(wait_ns), waiting);

@@ -1,6 +1,7 @@
 #include "pool/operation.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "pool/segments.h"
 
@@ -18,6 +19,7 @@ void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t 
   keys.assign(new_request.keys.size(), {});
   units.resize(devices);
   for (auto& device_units : units) device_units.clear();
+  first_units.clear();
   if (batch_capacity_ < devices) {
     for (auto& batches : batches_) batches = std::make_unique<DeviceBatch[]>(devices);
     batch_capacity_ = devices;
@@ -37,6 +39,7 @@ void Operation::MakeBatches() {
     DeviceBatch& batch = batches_[again_][batch_count_++];
     batch.operation = this;
     batch.device = static_cast<layout::DeviceIndex>(device);
+    batch.units = units[device].data();
     batch.end = static_cast<std::uint32_t>(units[device].size());
     batch.cursor.store(0, std::memory_order_relaxed);
     unit_count_ += units[device].size();
@@ -44,8 +47,9 @@ void Operation::MakeBatches() {
   units_left_.store(unit_count_, std::memory_order_relaxed);
 }
 
-void Operation::StartAgain() {
+void Operation::StartAgain(std::vector<std::vector<UnitWork>> again) {
   again_ = true;
+  first_units = std::exchange(units, std::move(again));
   MakeBatches();
 }
 
@@ -102,8 +106,8 @@ void Operation::EndLayers() {
 }
 
 void Operation::UnitDone(UnitWork& work, Status status) {
+  work.status = status;
   if (status != Status::kOk) {
-    work.failed = true;
     // Any of several failures will do; all are written before units_left_ reaches zero.
     std::atomic_ref<Status>((*results_)[work.key]).store(status, std::memory_order_relaxed);
   }

@@ -39,7 +39,7 @@ struct UnitWork {
   std::uint32_t bytes = 0;
   std::uint32_t key = 0;
   std::uint32_t unit = 0;
-  bool failed = false;
+  Status status = Status::kOk;  // of the transfer, once done
 };
 
 // What an operation keeps of one key.
@@ -55,6 +55,7 @@ struct KeyWork {
 struct DeviceBatch {
   Operation* operation = nullptr;
   layout::DeviceIndex device = 0;
+  UnitWork* units = nullptr;  // the operation's, until its Reset
   std::uint32_t end = 0;
   std::atomic<std::uint32_t> cursor{0};
 
@@ -86,21 +87,22 @@ class Operation {
   std::uint64_t generation = 0;  // of a flush without keys: it waits for all below
   OperationSink* sink = nullptr;
   std::vector<KeyWork> keys;
-  std::vector<std::vector<UnitWork>> units;  // by device
+  std::vector<std::vector<UnitWork>> units;        // by device
+  std::vector<std::vector<UnitWork>> first_units;  // those of the first start, after a second one
 
   void Reset(OperationKind new_kind, Request& new_request, std::size_t devices);
 
   // After `units` is filled: counts, makes the batches of the devices that have work.
   // `layers`: the request's layers, for a get's progress; 0: no progress is reported.
   void Start(std::uint32_t layers);
-  // Once, after every unit of the first start is done: `units` has others now. Lanes may still look
+  // Once, after every unit of the first start is done: with `again` as units. Lanes may still look
   // at the first batches.
-  void StartAgain();
+  void StartAgain(std::vector<std::vector<UnitWork>> again);
   bool started_again() const { return again_; }
   std::span<DeviceBatch> batches() { return {batches_[again_].get(), batch_count_}; }
 
-  UnitWork& UnitAt(const DeviceBatch& batch, std::uint32_t position) {
-    return units[batch.device][position];
+  static UnitWork& UnitAt(const DeviceBatch& batch, std::uint32_t position) {
+    return batch.units[position];
   }
   std::span<const Segment> SegmentsOfKey(std::uint32_t key) const;
 

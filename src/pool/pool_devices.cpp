@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <random>
 #include <thread>
 
@@ -52,8 +53,8 @@ bool PoolImpl::WaitUntilEmpty(std::size_t device) {
   std::uint64_t least = ~std::uint64_t{0};
   std::int64_t until_ns = 0;
   for (;;) {
+    if (store_->IsEmpty(device)) return true;
     const std::uint64_t used = store_->UsedBytes()[device];
-    if (used == 0) return true;
     if (used < least) {
       least = used;
       until_ns = clock_.NowNs() + patience_ns;
@@ -62,6 +63,24 @@ bool PoolImpl::WaitUntilEmpty(std::size_t device) {
     mover_->Wake();
     std::this_thread::sleep_for(kLook);
   }
+}
+
+Status PoolImpl::RecordNow() {
+  class Told final : public FlushSink {
+   public:
+    void Flushed(Operation&, Status status) override { told_.set_value(status); }
+    Status Wait() { return told_.get_future().get(); }
+
+   private:
+    std::promise<Status> told_;
+  };
+  FlushRequest flush;
+  Operation operation;
+  operation.Reset(OperationKind::kFlush, flush, slots_.size());
+  operation.deadline_ns = clock_.NowNs() + std::chrono::nanoseconds(config_.deadline).count();
+  Told told;
+  recorder_->Add(operation, told);
+  return told.Wait();
 }
 
 Result<void> PoolImpl::RemoveDevice(std::string_view name) {
@@ -82,6 +101,14 @@ Result<void> PoolImpl::RemoveDevice(std::string_view name) {
                 fmt::format("{} of device {} are still in use: let go of leases and wait for "
                             "requests, then remove it again",
                             FormatBytes(used), name));
+  }
+  // The drive may be taken out now: what was on it has to survive without it.
+  if (const Status recorded = RecordNow(); recorded != Status::kOk) {
+    if (!health.Become(DeviceState::kLeaving, DeviceState::kServing)) return drained();
+    return Fail(recorded,
+                fmt::format("what was on device {} is on others now, but could not be "
+                            "recorded: put drives and catalog right, then remove it again",
+                            name));
   }
   if (!health.Become(DeviceState::kLeaving, DeviceState::kRemoved)) return drained();
   return {};

@@ -98,6 +98,7 @@ void PoolImpl::KeepWhatIsHeld() {
   for (const auto& slot : slots_) {
     if (!slot->held_on.load()) continue;
     KeepForEver(std::move(slot->device));
+    for (auto& former : slot->former) KeepForEver(std::move(former));
     any = true;
   }
   if (any) KeepForEver(registered_);
@@ -185,30 +186,7 @@ PoolInfo PoolImpl::info() const {
   info.evictions = counts.evictions;
   info.dirty_bytes = counts.dirty_bytes;
   info.blocks_lost_at_open = lost_at_open_;
-  const std::vector<std::uint64_t> used = store_->UsedBytes();
-  const std::vector<double> shares = store_->WantedShares();
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    const DeviceSlot& slot = *slots_[i];
-    const device::Traits& traits = slot.device->traits();
-    info.devices.push_back({.name = slot.config.name,
-                            .kind = traits.kind,
-                            .description = traits.description,
-                            .capacity_bytes = slot.space->capacity_bytes(),
-                            .used_bytes = used[i],
-                            .read_bytes_per_s = slot.config.read_bytes_per_s,
-                            .write_bytes_per_s = slot.config.write_bytes_per_s,
-                            .measured_read_bytes_per_s = slot.speed->in_use().read_bytes_per_s,
-                            .measured_write_bytes_per_s = slot.speed->in_use().write_bytes_per_s,
-                            .share = shares[i],
-                            .bytes_read = slot.bytes_read.load(),
-                            .bytes_written = slot.bytes_written.load(),
-                            .io_errors = slot.health.io_errors(),
-                            .checksum_failures = slot.health.checksum_failures(),
-                            .missed_deadlines = slot.health.missed_deadlines(),
-                            .transfers_abandoned = slot.health.abandoned(),
-                            .state = slot.health.state(),
-                            .state_reason = slot.health.reason()});
-  }
+  info.devices = store_->Devices();
   for (const auto& lane : lanes_) {
     info.lane_thread_ids.push_back(lane->thread_id());
     info.lane_spin_s.push_back(1e-9 * static_cast<double>(lane->spin_ns()));

@@ -92,6 +92,7 @@ class PoolImpl final : public Pool {
   void TakeInMemory() const;
   Result<std::size_t> FindDevice(std::string_view name) const;
   Result<void> CheckRemovable(std::size_t device) const;
+  Status RecordNow();
   bool WaitUntilEmpty(std::size_t device);
   Result<std::unique_ptr<device::Device>> LabelDrive(std::size_t device,
                                                      const DeviceConfig& by) const;

@@ -1,6 +1,7 @@
 // Devices leave and come while a pool runs.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -87,6 +88,63 @@ TEST_F(PoolReplace, GetsGoOnWhileADriveIsEmptied) {
   remover.join();
   ExpectSame(blocks);
   EXPECT_GT(rounds, 0);
+}
+
+TEST_F(PoolReplace, WhereTheOthersAreFullTheColdestBlocksGo) {
+  Open();
+  std::vector<Blocks> contexts;
+  for (int i = 0; i < 12; ++i) {
+    contexts.emplace_back("c" + std::to_string(i), 32, kBlock, i + 1);
+    Put(*channel_, space_, contexts.back());
+  }
+  const auto removed = pool_->RemoveDevice("b");
+  ASSERT_TRUE(removed) << removed.error().message;
+  EXPECT_EQ(Info(2).used_bytes, 0u);
+  std::size_t there = 0;
+  for (const Blocks& blocks : contexts) {
+    Room room(blocks);
+    const auto got = Get(*channel_, space_, blocks, room);
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      if (got[i] != Status::kOk) continue;
+      ++there;
+      const auto at = static_cast<std::ptrdiff_t>(i * kBlock);
+      EXPECT_TRUE(std::equal(room.bytes.begin() + at, room.bytes.begin() + at + kBlock,
+                             blocks.bytes.begin() + at));
+    }
+  }
+  EXPECT_GT(there, 32u);
+}
+
+TEST_F(PoolReplace, LeasesUnderWayWhileMemoryLeavesAreRight) {
+  Open();
+  const Blocks blocks("c", 48, kBlock);
+  ASSERT_EQ(Put(*channel_, space_, blocks), All(48, Status::kOk));
+  std::atomic<bool> removed{false};
+  std::thread remover([&] {
+    EXPECT_TRUE(pool_->RemoveDevice("dram"));
+    removed = true;
+  });
+  for (int rounds = 0; rounds < 3 || !removed; ++rounds) {
+    Room room(blocks);
+    GetRequest get;
+    Aim(get, space_, blocks, room);
+    get.lease = true;
+    ASSERT_EQ(channel_->Submit(get), Status::kOk);
+    channel_->Wait(std::chrono::milliseconds(1 + rounds % 7));  // done, perhaps, and not polled
+    Request* done = nullptr;
+    while (channel_->Poll({&done, 1}) == 0) channel_->Wait(std::chrono::seconds(1));
+    for (std::size_t key = 0; key < blocks.keys.size(); ++key) {
+      ASSERT_EQ(get.result(key), Status::kOk);
+      std::size_t at = key * kBlock;
+      for (const Segment& view : get.views(key)) {
+        ASSERT_TRUE(std::equal(view.data, view.data + view.bytes, blocks.bytes.begin() + at));
+        at += view.bytes;
+      }
+      ASSERT_EQ(at, (key + 1) * kBlock);
+    }
+    channel_->Release(get);
+  }
+  remover.join();
 }
 
 TEST_F(PoolReplace, ALeaseIsNotTakenAwayAndTheDeviceServesOn) {

@@ -114,35 +114,43 @@ bool Store::CheckFlush(const FlushRequest& flush, Operation& operation) {
   return durable;
 }
 
-void Store::FillViews(const Operation& operation, GetRequest& get) const {
+// By where the operation found its units: the index may have moved on since.
+void Store::FillViews(Operation& operation, GetRequest& get) const {
   auto& views = RequestAccess::Views(get);
   auto& begin = RequestAccess::ViewBegin(get);
   views.clear();
   begin.assign(1, 0);
-  std::vector<iovec> pieces;
-  MutexLock lock(mutex_);
-  for (std::size_t key = 0; key < operation.keys.size(); ++key) {
-    if (operation.KeyStatus(key) == Status::kOk) {
-      const auto view = index_.View(operation.keys[key].entry);
-      pieces.clear();
-      for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
-        const layout::UnitRecord& record = view.units[unit];
-        std::byte* mapped = devices_[record.device()]->device->Map(record.offset());
-        if (mapped != nullptr) {
-          pieces.push_back({mapped, view.shape.BytesOf(unit)});
-        } else {
-          AppendPieces(operation.SegmentsOfKey(static_cast<std::uint32_t>(key)),
-                       std::uint64_t{unit} * view.shape.unit_bytes, view.shape.BytesOf(unit),
-                       pieces);
-        }
+  std::vector<std::vector<std::byte*>> mapped(operation.keys.size());
+  for (std::size_t key = 0; key < mapped.size(); ++key) {
+    mapped[key].resize(operation.keys[key].shape.units, nullptr);
+  }
+  for (const auto* units : {&operation.first_units, &operation.units}) {
+    for (std::size_t device = 0; device < units->size(); ++device) {
+      for (const UnitWork& work : (*units)[device]) {
+        if (work.status != Status::kOk) continue;
+        mapped[work.key][work.unit] = devices_[device]->device->Map(work.offset);
       }
-      for (const iovec& piece : pieces) {
-        auto* data = static_cast<std::byte*>(piece.iov_base);
-        if (views.size() > begin.back() && views.back().data + views.back().bytes == data) {
-          views.back().bytes += piece.iov_len;
-        } else {
-          views.push_back({data, piece.iov_len});
-        }
+    }
+  }
+  std::vector<iovec> pieces;
+  for (std::uint32_t key = 0; key < operation.keys.size(); ++key) {
+    pieces.clear();
+    const layout::BlockShape& shape = operation.keys[key].shape;
+    for (std::uint32_t unit = 0; operation.KeyStatus(key) == Status::kOk && unit < shape.units;
+         ++unit) {
+      if (mapped[key][unit] != nullptr) {
+        pieces.push_back({mapped[key][unit], shape.BytesOf(unit)});
+      } else {
+        AppendPieces(operation.SegmentsOfKey(key), std::uint64_t{unit} * shape.unit_bytes,
+                     shape.BytesOf(unit), pieces);
+      }
+    }
+    for (const iovec& piece : pieces) {
+      auto* data = static_cast<std::byte*>(piece.iov_base);
+      if (views.size() > begin.back() && views.back().data + views.back().bytes == data) {
+        views.back().bytes += piece.iov_len;
+      } else {
+        views.push_back({data, piece.iov_len});
       }
     }
     begin.push_back(views.size());
@@ -160,7 +168,7 @@ void Store::Settle(EntryId entry, bool may_erase) {
   if (!may_erase) return;
   const auto view = index_.View(entry);
   for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
-    if (IsVolatile(view.units[unit]) && DurablePlace(view, unit).IsNowhere()) {
+    if (IsDirty(view, unit)) {
       dirty_bytes_ -= view.shape.slot_bytes;
     }
     FreeSlot(view.units[unit]);

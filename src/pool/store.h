@@ -89,7 +89,7 @@ class Store {
   // Another device stands in the place of `index`, on which nothing lies and nothing is in flight.
   void Replace(std::size_t index, std::unique_ptr<device::Device> by, const DeviceConfig& config);
   // The leased views of a finished get, in block order.
-  void FillViews(const Operation& operation, GetRequest& get) const;
+  void FillViews(Operation& operation, GetRequest& get) const;
   void Unpin(const Operation& operation);
 
   // Restart: takes over recorded blocks, newest first, so that a stale row never wins a key or a
@@ -120,6 +120,9 @@ class Store {
   Audit audit() const;
   std::vector<std::uint64_t> UsedBytes() const;  // by device
   std::vector<double> WantedShares() const;      // by device, before limits of space
+  std::vector<DeviceInfo> Devices() const;
+  // Nothing lies there, but for slots that a device which does not answer may still write to.
+  bool IsEmpty(std::size_t device) const;
 
   // Keys of every visible block of a space, for checking and inspection.
   std::vector<std::string> Keys(Space space) const;
@@ -157,23 +160,34 @@ class Store {
   }
   // The place of a unit that survives the process, or nowhere.
   layout::UnitRecord DurablePlace(const index::EntryView& view, std::uint32_t unit) const;
+  // In memory only.
+  bool IsDirty(const index::EntryView& view, std::uint32_t unit) const {
+    return IsVolatile(view.units[unit]) && DurablePlace(view, unit).IsNowhere();
+  }
   void FreeSlot(const layout::UnitRecord& unit) KVPOOL_REQUIRES(mutex_);
   void AddDirty(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   bool PlanSpillOf(index::EntryId entry, Move& move) KVPOOL_REQUIRES(mutex_);
   bool FindRoom(Move& move, std::size_t first, bool durable, bool may_evict)
       KVPOOL_REQUIRES(mutex_);
   bool MayEvictToSpill() const KVPOOL_REQUIRES(mutex_);
+  layout::UnitRecord OtherPlace(const index::EntryView& view, std::uint32_t unit,
+                                const layout::UnitRecord& than) const;
+  void LosePlace(index::EntryId entry, std::uint32_t unit, const layout::UnitRecord& place)
+      KVPOOL_REQUIRES(mutex_);
+  void LoseDamaged(const MovedUnit& unit) KVPOOL_REQUIRES(mutex_);
   void FinishMoved(const MovedUnit& unit, bool spilled) KVPOOL_REQUIRES(mutex_);
   bool IsLeaving(const layout::UnitRecord& unit) const;
   void Evacuate(index::EntryId entry, Move& move) KVPOOL_REQUIRES(mutex_);
-  bool DropLeaving(index::EntryId entry, std::uint32_t unit) KVPOOL_REQUIRES(mutex_);
+  // What becomes of a unit's place on a device that leaves.
+  enum class Leaving : std::uint8_t { kDropped, kWaits, kMoves };
+  Leaving DropLeaving(index::EntryId entry, std::uint32_t unit) KVPOOL_REQUIRES(mutex_);
   void FinishEvacuated(const MovedUnit& unit) KVPOOL_REQUIRES(mutex_);
   void LookAtDevices() KVPOOL_REQUIRES(mutex_);
   void BecomeDurable(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   bool ReadCopies(Operation& operation) KVPOOL_REQUIRES(mutex_);
   bool HasOtherPlaces(const Operation& operation, std::uint32_t key) const KVPOOL_REQUIRES(mutex_);
-  void UseOtherPlace(Operation& operation, UnitWork& work, layout::DeviceIndex failed)
-      KVPOOL_REQUIRES(mutex_);
+  layout::UnitRecord UseOtherPlace(index::EntryId entry, const UnitWork& work,
+                                   const layout::UnitRecord& failed) KVPOOL_REQUIRES(mutex_);
   const layout::UnitRecord& ReadFrom(const index::EntryView& view, std::uint32_t unit, bool lease)
       KVPOOL_REQUIRES(mutex_);
   void StartLoads() KVPOOL_REQUIRES(mutex_);
@@ -216,6 +230,7 @@ class Store {
     std::uint64_t generation;
     std::int64_t since_ns;
   };
+  std::vector<Waiting> found_ KVPOOL_GUARDED_BY(mutex_);     // by an evacuation's look
   std::deque<Waiting> dirty_ KVPOOL_GUARDED_BY(mutex_);      // with units in memory only
   std::deque<Waiting> clean_ KVPOOL_GUARDED_BY(mutex_);      // with units in memory and on a drive
   std::vector<Waiting> moving_ KVPOOL_GUARDED_BY(mutex_);    // dirty, and on their way
@@ -226,7 +241,6 @@ class Store {
   std::uint64_t drained_ KVPOOL_GUARDED_BY(mutex_) = 0;
   std::uint64_t closed_ KVPOOL_GUARDED_BY(mutex_) = 0;  // and those where nothing may be placed
   index::EntryId evacuated_to_ KVPOOL_GUARDED_BY(mutex_) = 0;
-  std::vector<index::EntryId> found_ KVPOOL_GUARDED_BY(mutex_);
   std::uint64_t sweeping_ KVPOOL_GUARDED_BY(mutex_) = 0;  // the devices of the present sweep
   index::EntryId swept_to_ KVPOOL_GUARDED_BY(mutex_) = 0;
   // Scratch of planning; kept so that requests do not allocate.

@@ -125,7 +125,7 @@ bool Store::MayEvictToSpill() const {
   std::uint64_t memory = 0;
   std::uint64_t drives = 0;
   for (const auto& slot : devices_) {
-    if (!slot->serves()) continue;
+    if (!slot->health.takes()) continue;
     (slot->volatile_bytes ? memory : drives) += slot->space->capacity_bytes();
   }
   return drives >= memory;
@@ -151,6 +151,37 @@ void Store::FinishMove(Move& move) {
   }
 }
 
+// The place of a unit that is not `than`, if it has one that can be read.
+UnitRecord Store::OtherPlace(const index::EntryView& view, std::uint32_t unit,
+                             const UnitRecord& than) const {
+  for (const auto& places : {view.units, view.copies}) {
+    if (places.empty() || places[unit].IsNowhere() || SamePlace(places[unit], than)) continue;
+    if (devices_[places[unit].device()]->serves()) return places[unit];
+  }
+  return UnitRecord::Nowhere();
+}
+
+// The block has the unit elsewhere. Nobody else reads this place.
+void Store::LosePlace(EntryId entry, std::uint32_t unit, const UnitRecord& place) {
+  const auto view = index_.View(entry);
+  const bool was_recorded = Recordable(view);
+  const bool was_dirty = IsDirty(view, unit);
+  if (view.copies.empty()) return;
+  if (SamePlace(view.units[unit], place)) std::swap(view.units[unit], view.copies[unit]);
+  if (!SamePlace(view.copies[unit], place)) return;
+  FreeSlot(std::exchange(view.copies[unit], UnitRecord::Nowhere()));
+  if (!was_dirty && IsDirty(view, unit)) dirty_bytes_ += view.shape.slot_bytes;
+  RecordAgain(entry, was_recorded);
+}
+
+void Store::LoseDamaged(const MovedUnit& unit) {
+  if (OtherPlace(index_.View(unit.entry), unit.unit, unit.from).IsNowhere()) {
+    Remove(unit.entry);
+  } else if (index_.pins(unit.entry) == 1) {
+    LosePlace(unit.entry, unit.unit, unit.from);
+  }
+}
+
 void Store::FinishMoved(const MovedUnit& unit, bool spilled) {
   const auto view = index_.View(unit.entry);
   const bool damaged = unit.status == Status::kCorrupt;
@@ -158,7 +189,7 @@ void Store::FinishMoved(const MovedUnit& unit, bool spilled) {
                       devices_[unit.to.device()]->serves();
   if (!wanted || (spilled && !DurablePlace(view, unit.unit).IsNowhere())) {
     FreeSlot(unit.to);
-    if (damaged && view.state == EntryState::kVisible) Remove(unit.entry);
+    if (damaged && view.state == EntryState::kVisible) LoseDamaged(unit);
     return;
   }
   if (!spilled) return FinishEvacuated(unit);
@@ -223,7 +254,7 @@ std::uint64_t Store::DirtyUnitsAllowed(std::uint32_t slot_bytes) const {
   if (!options_.spill || !MayEvictToSpill()) return ~std::uint64_t{0};
   double rate = 0;
   for (const auto& slot : devices_) {
-    if (!slot->volatile_bytes && slot->serves()) rate += SpeedOf(*slot).write_bytes_per_s;
+    if (!slot->volatile_bytes && slot->health.takes()) rate += SpeedOf(*slot).write_bytes_per_s;
   }
   const auto limit = static_cast<std::uint64_t>(rate * kSpillSeconds);
   return limit > dirty_bytes_ ? (limit - dirty_bytes_) / slot_bytes : 0;
@@ -291,73 +322,57 @@ const UnitRecord& Store::ReadFrom(const index::EntryView& view, std::uint32_t un
 
 // A get has units that failed. Those of blocks that have all of them elsewhere are read from there.
 bool Store::ReadCopies(Operation& operation) {
-  const auto repairable = [&](std::uint32_t key) {
-    const Status status = operation.KeyStatus(key);
-    return operation.keys[key].entry != kNoEntry &&
-           (status == Status::kCorrupt || status == Status::kIoError) &&
-           HasOtherPlaces(operation, key);
-  };
   std::vector<std::uint8_t> repaired(operation.keys.size(), 0);
-  bool any = false;
   for (std::uint32_t key = 0; key < operation.keys.size(); ++key) {
-    repaired[key] = repairable(key);
-    any |= repaired[key] != 0;
+    const Status status = operation.KeyStatus(key);
+    repaired[key] = operation.keys[key].entry != kNoEntry &&
+                    (status == Status::kCorrupt || status == Status::kIoError) &&
+                    HasOtherPlaces(operation, key);
   }
-  if (!any) return false;
-  std::vector<std::vector<UnitWork>> failed(operation.units.size());
-  failed.swap(operation.units);
-  for (std::size_t device = 0; device < failed.size(); ++device) {
-    for (UnitWork& work : failed[device]) {
-      if (!work.failed || repaired[work.key] == 0) continue;
-      UseOtherPlace(operation, work, static_cast<layout::DeviceIndex>(device));
+  if (std::count(repaired.begin(), repaired.end(), 1) == 0) return false;
+  std::vector<std::vector<UnitWork>> again(operation.units.size());
+  for (std::size_t device = 0; device < operation.units.size(); ++device) {
+    for (const UnitWork& work : operation.units[device]) {
+      if (work.status == Status::kOk || repaired[work.key] == 0) continue;
+      const UnitRecord failed(static_cast<layout::DeviceIndex>(device), work.offset, 0);
+      const UnitRecord good = UseOtherPlace(operation.keys[work.key].entry, work, failed);
+      again[good.device()].push_back({.offset = good.offset(),
+                                      .checksum = good.checksum(),
+                                      .bytes = work.bytes,
+                                      .key = work.key,
+                                      .unit = work.unit});
     }
   }
   for (std::uint32_t key = 0; key < operation.keys.size(); ++key) {
     if (repaired[key] != 0) operation.SetKeyStatus(key, Status::kOk);
   }
-  operation.StartAgain();
+  operation.StartAgain(std::move(again));
   return true;
 }
 
+// Each unit of the key that failed has another place, and there is room for what comes from there.
 bool Store::HasOtherPlaces(const Operation& operation, std::uint32_t key) const {
   const auto view = index_.View(operation.keys[key].entry);
-  if (view.copies.empty() || view.state != EntryState::kVisible) return false;
+  if (view.state != EntryState::kVisible) return false;
   const bool has_room = TotalBytes(operation.SegmentsOfKey(key)) >= view.shape.block_bytes;
-  for (const auto& device_units : operation.units) {
-    for (const UnitWork& work : device_units) {
-      if (!work.failed || work.key != key) continue;
-      if (view.copies[work.unit].IsNowhere() || (operation.lease && !has_room)) return false;
+  if (operation.lease && !has_room) return false;
+  for (std::size_t device = 0; device < operation.units.size(); ++device) {
+    for (const UnitWork& work : operation.units[device]) {
+      if (work.status == Status::kOk || work.key != key) continue;
+      const UnitRecord failed(static_cast<layout::DeviceIndex>(device), work.offset, 0);
+      if (OtherPlace(view, work.unit, failed).IsNowhere()) return false;
     }
   }
   return true;
 }
 
-// The place that failed becomes the second one. What is damaged is given up, unless somebody else
-// still reads it.
-void Store::UseOtherPlace(Operation& operation, UnitWork& work, layout::DeviceIndex failed) {
-  const EntryId entry = operation.keys[work.key].entry;
-  const auto view = index_.View(entry);
-  const auto is_failed = [&](const UnitRecord& record) {
-    return record.device() == failed && record.offset() == work.offset;
-  };
-  if (is_failed(view.units[work.unit])) std::swap(view.units[work.unit], view.copies[work.unit]);
-  UnitRecord& bad = view.copies[work.unit];
-  if (operation.KeyStatus(work.key) == Status::kCorrupt && is_failed(bad) &&
-      index_.pins(entry) == 1) {
-    const bool was_recorded = Recordable(view);
-    FreeSlot(std::exchange(bad, UnitRecord::Nowhere()));
-    if (IsVolatile(view.units[work.unit])) dirty_bytes_ += view.shape.slot_bytes;
-    if (was_recorded && !Recordable(view)) {
-      RecordRemoved(view);
-      AddDirty(entry);
-    }
+// What is damaged is given up, unless somebody else still reads it.
+UnitRecord Store::UseOtherPlace(EntryId entry, const UnitWork& work, const UnitRecord& failed) {
+  const UnitRecord good = OtherPlace(index_.View(entry), work.unit, failed);
+  if (work.status == Status::kCorrupt && index_.pins(entry) == 1) {
+    LosePlace(entry, work.unit, failed);
   }
-  const UnitRecord& good = view.units[work.unit];
-  operation.units[good.device()].push_back({.offset = good.offset(),
-                                            .checksum = good.checksum(),
-                                            .bytes = work.bytes,
-                                            .key = work.key,
-                                            .unit = work.unit});
+  return good;
 }
 
 }  // namespace kvpool::pool

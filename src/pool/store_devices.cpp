@@ -114,4 +114,43 @@ bool Store::SweepDrained() {
   return swept_to_ != kNoEntry;
 }
 
+bool Store::IsEmpty(std::size_t device) const {
+  MutexLock lock(mutex_);
+  const DeviceSlot& slot = *devices_[device];
+  std::uint64_t given_up = 0;
+  for (const std::uint64_t offset : slot.quarantine.GivenUp()) {
+    given_up += slot.space->SlotBytesAt(offset);
+  }
+  return slot.space->used_bytes() == given_up;
+}
+
+std::vector<DeviceInfo> Store::Devices() const {
+  const std::vector<double> shares = WantedShares();
+  std::vector<DeviceInfo> devices;
+  MutexLock lock(mutex_);  // a device may be replaced
+  for (std::size_t i = 0; i < devices_.size(); ++i) {
+    const DeviceSlot& slot = *devices_[i];
+    const device::Traits& traits = slot.device->traits();
+    devices.push_back({.name = slot.config.name,
+                       .kind = traits.kind,
+                       .description = traits.description,
+                       .capacity_bytes = slot.space->capacity_bytes(),
+                       .used_bytes = slot.space->used_bytes(),
+                       .read_bytes_per_s = slot.config.read_bytes_per_s,
+                       .write_bytes_per_s = slot.config.write_bytes_per_s,
+                       .measured_read_bytes_per_s = slot.speed->in_use().read_bytes_per_s,
+                       .measured_write_bytes_per_s = slot.speed->in_use().write_bytes_per_s,
+                       .share = shares[i],
+                       .bytes_read = slot.bytes_read.load(),
+                       .bytes_written = slot.bytes_written.load(),
+                       .io_errors = slot.health.io_errors(),
+                       .checksum_failures = slot.health.checksum_failures(),
+                       .missed_deadlines = slot.health.missed_deadlines(),
+                       .transfers_abandoned = slot.health.abandoned(),
+                       .state = slot.health.state(),
+                       .state_reason = slot.health.reason()});
+  }
+  return devices;
+}
+
 }  // namespace kvpool::pool

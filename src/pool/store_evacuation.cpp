@@ -17,10 +17,6 @@ namespace {
 constexpr EntryId kLookAtOnce = 64;        // a move may hold a little more than it was asked for
 constexpr EntryId kEvacuationLook = 4096;  // entries: a bounded time under the lock
 
-bool SamePlace(const UnitRecord& a, const UnitRecord& b) {
-  return a.device() == b.device() && a.offset() == b.offset();
-}
-
 }  // namespace
 
 bool Store::IsLeaving(const UnitRecord& unit) const {
@@ -34,10 +30,13 @@ bool Store::PlanEvacuation(std::uint64_t bytes, Move& move) {
   std::uint64_t planned = 0;
   for (EntryId looked = 0; looked < kEvacuationLook && planned < bytes; looked += kLookAtOnce) {
     found_.clear();
-    evacuated_to_ = index_.ForSome(evacuated_to_, kLookAtOnce,
-                                   [this](EntryId entry) { found_.push_back(entry); });
+    evacuated_to_ = index_.ForSome(evacuated_to_, kLookAtOnce, [this](EntryId entry) {
+      found_.push_back({entry, index_.View(entry).generation, 0});
+    });
     const std::size_t before = move.units.size();
-    for (const EntryId entry : found_) Evacuate(entry, move);
+    for (const Waiting& found : found_) {  // one may be evicted for another
+      if (index_.IsLive(found.entry, found.generation)) Evacuate(found.entry, move);
+    }
     for (const MovedUnit& unit : std::span(move.units).subspan(before)) planned += unit.bytes;
     if (evacuated_to_ != kNoEntry) continue;
     evacuated_to_ = 0;  // and again, until nothing is left there
@@ -67,10 +66,9 @@ void Store::Evacuate(EntryId entry, Move& move) {
   for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
     const bool first = IsLeaving(view.units[unit]);
     if (!first && !IsLeaving(view.copies[unit])) continue;
-    if (DropLeaving(entry, unit)) {
-      dropped = true;
-      continue;
-    }
+    const Leaving leaving = DropLeaving(entry, unit);
+    dropped |= leaving == Leaving::kDropped;
+    if (leaving != Leaving::kMoves) continue;
     const UnitRecord from = first ? view.units[unit] : view.copies[unit];
     (IsVolatile(from) ? anywhere : to_drives)
         .push_back({.entry = entry,
@@ -93,23 +91,25 @@ void Store::Evacuate(EntryId entry, Move& move) {
 }
 
 // A unit that has another place, as durable, needs no move. Who reads it now keeps it meanwhile.
-bool Store::DropLeaving(EntryId entry, std::uint32_t unit) {
+Store::Leaving Store::DropLeaving(EntryId entry, std::uint32_t unit) {
   const auto view = index_.View(entry);
   const bool first = IsLeaving(view.units[unit]);
   const UnitRecord& stays = first ? view.copies[unit] : view.units[unit];
   const UnitRecord& leaves = first ? view.units[unit] : view.copies[unit];
-  if (stays.IsNowhere() || IsLeaving(stays) || index_.pins(entry) > 0) return false;
-  if (IsVolatile(stays) && !IsVolatile(leaves)) return false;
+  if (stays.IsNowhere() || IsLeaving(stays)) return Leaving::kMoves;
+  if (IsVolatile(stays) && !IsVolatile(leaves)) return Leaving::kMoves;
+  if (index_.pins(entry) > 0) return Leaving::kWaits;
   FreeSlot(leaves);
   if (first) view.units[unit] = view.copies[unit];
   view.copies[unit] = UnitRecord::Nowhere();
-  return true;
+  return Leaving::kDropped;
 }
 
 // The unit has been copied off its leaving device. The old place goes, unless somebody reads it:
 // then it stays as the second one, where there is room for that, until a later look.
 void Store::FinishEvacuated(const MovedUnit& unit) {
   const auto view = index_.View(unit.entry);
+  const bool was_dirty = IsDirty(view, unit.unit);
   UnitRecord& first = view.units[unit.unit];
   UnitRecord& second = view.copies[unit.unit];
   const bool was_first = SamePlace(first, unit.from);
@@ -123,6 +123,7 @@ void Store::FinishEvacuated(const MovedUnit& unit) {
   } else {
     FreeSlot(unit.to);
   }
+  if (was_dirty && !IsDirty(view, unit.unit)) dirty_bytes_ -= view.shape.slot_bytes;
 }
 
 void Store::Replace(std::size_t index, std::unique_ptr<device::Device> by,
@@ -136,6 +137,7 @@ void Store::Replace(std::size_t index, std::unique_ptr<device::Device> by,
   const device::Traits& traits = slot.device->traits();
   slot.space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);
   slot.bytes_flushed.store(slot.bytes_written.load());
+  slot.quarantine.StartAnew();
   slot.replaced.fetch_add(1, std::memory_order_release);
   slot.health.StartAnew();
 }
