@@ -48,7 +48,8 @@ class Request {
 // Stores blocks that are absent (put-if-absent). Results: kOk, kExists (stored already, or being
 // stored by another request), kNoSpace, kInvalid, kIoError, kTimedOut, kUnsupported (`durable`
 // without a catalog). Completes when the blocks are visible to Match and get; with
-// `durable`, when they would survive a crash.
+// `durable`, when they would survive a crash; one that ends with kIoError or kTimedOut may have left
+// blocks that are visible, and become durable later.
 class PutRequest : public Request {
  public:
   // The same number of segments for every key, in key order: keys.size() * m of them. A block is

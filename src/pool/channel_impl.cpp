@@ -162,7 +162,8 @@ void ChannelImpl::UnitsDone(Operation& operation) {
 
 void ChannelImpl::Flushed(Operation& operation, Status status) {
   for (Status& result : RequestAccess::Results(*operation.request)) {
-    if (status != Status::kOk && result == Status::kOk) result = Status::kIoError;
+    if (status == Status::kOk || result != Status::kOk) continue;
+    result = status == Status::kTimedOut ? status : Status::kIoError;
   }
   Finish(operation);
 }

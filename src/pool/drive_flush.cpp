@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/keep.h"
+
 namespace kvpool::pool {
 
 DriveFlush::DriveFlush(DeviceSlot& slot, std::int64_t now_ns, int event_fd)
@@ -18,7 +20,9 @@ DriveFlush::DriveFlush(DeviceSlot& slot, std::int64_t now_ns, int event_fd)
 DriveFlush::~DriveFlush() {
   device::Io* done = nullptr;
   if (flight_ == nullptr || flight_->queue->Poll({&done, 1}) != 0) return;
-  (void)flight_.release();  // a queue must not go while something is in flight on it
+  // A queue must not go while something is in flight on it, nor the device that it is of.
+  slot_.held_on.store(true);
+  KeepForEver(std::move(flight_));
 }
 
 bool DriveFlush::Step(std::int64_t now_ns) {

@@ -142,6 +142,36 @@ TEST_F(PoolDrainTest, AfterAReopenTheRecordHasNothingOfADrainedDevice) {
   EXPECT_EQ(pool_->Match(space_, after.keys), 12u);
 }
 
+TEST_F(PoolDrainTest, ADurablePutFailsOnlyForBlocksOnADriveThatDoesNotFlush) {
+  Open("flush.error");
+  const Blocks small("s", 16, 64 * kKiB);  // a unit each, over all drives
+  const auto results = Put(*channel_, space_, small, true);
+  EXPECT_EQ(std::count(results.begin(), results.end(), Status::kIoError), 4);
+  EXPECT_EQ(std::count(results.begin(), results.end(), Status::kOk), 12);
+  channel_.reset();
+  pool_.reset();
+  Open("");  // what was acknowledged was recorded
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    if (results[i] != Status::kOk) continue;
+    EXPECT_EQ(pool_->Match(space_, std::span(small.keys).subspan(i, 1)), 1u);
+  }
+}
+
+TEST_F(PoolDrainTest, ADurablePutEndsAtItsDeadlineThoughADriveHoldsItsFlush) {
+  Open("flush.hold");
+  const Blocks blocks("a", 8, kMiB);
+  PutRequest put;
+  put.space = space_;
+  put.keys = blocks.keys;
+  put.from = blocks.segments;
+  put.durable = true;
+  put.deadline = std::chrono::milliseconds(300);
+  Complete(*channel_, put);
+  EXPECT_EQ(put.result(0), Status::kTimedOut);
+  Room room(blocks);
+  EXPECT_EQ(Get(*channel_, space_, blocks, room), All(8, Status::kOk));
+}
+
 TEST_F(PoolDrainTest, WithEveryDeviceDrainedThePoolAnswersAll) {
   Config config;
   config.create_if_missing = true;

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <iterator>
+#include <unordered_set>
 
 namespace kvpool::pool {
 namespace {
@@ -50,9 +52,13 @@ Recorder::~Recorder() {
     Stop();
     thread_.join();
   }
+  // What a drive holds goes on writing to the eventfd: its number must not become another file's.
+  const auto is_held = [](const auto& flush) { return flush->held(); };
+  const bool held = std::any_of(flushes_.begin(), flushes_.end(), is_held) ||
+                    std::any_of(held_.begin(), held_.end(), is_held);
   flushes_.clear();
   held_.clear();
-  if (event_fd_ >= 0) close(event_fd_);
+  if (event_fd_ >= 0 && !held) close(event_fd_);
 }
 
 void Recorder::StartThread() {
@@ -95,8 +101,9 @@ Result<std::uint32_t> Recorder::SpaceId(const SpaceSpec& spec) {
 bool Recorder::Step() {
   if (stopped_) return false;
   if (store_.SweepDrained()) return true;  // there is more
+  const bool expired = ExpireWaiters();
   const bool begun = !recording_ && Begin();
-  if (!recording_ || !StepFlushes()) return begun;
+  if (!recording_ || !StepFlushes()) return begun || expired;
   End();
   return true;
 }
@@ -119,25 +126,40 @@ bool Recorder::Begin() {
 void Recorder::StartFlushes() {
   const std::int64_t now_ns = clock_.NowNs();
   std::erase_if(held_, [&](const auto& flush) { return flush->Step(now_ns) && !flush->held(); });
-  flushed_ = Status::kOk;
-  for (const auto& slot : slots_) {
-    if (slot->volatile_bytes || slot->bytes_written.load() == slot->bytes_flushed.load()) continue;
+  unflushed_ = 0;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    DeviceSlot& slot = *slots_[i];
+    if (slot.volatile_bytes || slot.bytes_written.load() == slot.bytes_flushed.load()) continue;
     const bool stuck = std::any_of(held_.begin(), held_.end(),
-                                   [&](const auto& flush) { return &flush->slot() == slot.get(); });
-    if (stuck) {
-      flushed_ = Status::kIoError;
+                                   [&](const auto& flush) { return &flush->slot() == &slot; });
+    if (stuck || !slot.serves()) {
+      unflushed_ |= std::uint64_t{1} << i;
     } else {
-      flushes_.push_back(std::make_unique<DriveFlush>(*slot, now_ns, event_fd_));
+      flushes_.push_back(std::make_unique<DriveFlush>(slot, now_ns, event_fd_));
     }
   }
 }
 
-// True once all drives have answered, or have had their time.
+void Recorder::TakeFailure(DriveFlush& flush) {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    DeviceSlot& slot = *slots_[i];
+    if (&slot != &flush.slot()) continue;
+    unflushed_ |= std::uint64_t{1} << i;
+    if (!flush.held()) {
+      slot.health.Failed(slot.moved_bytes());
+    } else {
+      slot.health.Drain("it does not answer a flush: look for it in the kernel's log, replace it");
+    }
+  }
+}
+
+// True once all drives have answered, or have had their time. Nobody waits for one that is drained
+// meanwhile.
 bool Recorder::StepFlushes() {
   const std::int64_t now_ns = clock_.NowNs();
   for (auto& flush : flushes_) {
-    if (!flush->Step(now_ns)) continue;
-    if (flush->status() != Status::kOk) flushed_ = flush->status();
+    if (!flush->Step(now_ns) && flush->slot().serves()) continue;
+    if (flush->held() || flush->status() != Status::kOk) TakeFailure(*flush);
     if (flush->held()) held_.push_back(std::move(flush));
     flush.reset();
   }
@@ -150,22 +172,88 @@ void Recorder::End() {
   recording_ = false;
   stopped_ = last_;
   next_ns_ = clock_.NowNs() + kIntervalNs;
-  for (const Waiter& waiter : served_) waiter.sink->Flushed(*waiter.operation, status);
+  for (const Waiter& waiter : served_) Settle(waiter, status);
   served_.clear();
+}
+
+// Of a put, only the blocks with units on a drive that was not flushed have failed. What a flush
+// asks for is durable, or has gone with a drained drive, unless another drive failed.
+void Recorder::Settle(const Waiter& waiter, Status status) {
+  Operation& operation = *waiter.operation;
+  for (std::size_t i = 0; i < slots_.size() && status == Status::kOk; ++i) {
+    if ((unflushed_ >> i & 1) == 0) continue;
+    if (operation.kind != OperationKind::kPut) {
+      if (slots_[i]->serves()) status = Status::kIoError;
+      continue;
+    }
+    for (const UnitWork& work : operation.units[i]) {
+      if (operation.KeyStatus(work.key) == Status::kOk) {
+        operation.SetKeyStatus(work.key, Status::kIoError);
+      }
+    }
+  }
+  waiter.sink->Flushed(operation, status);
+}
+
+// A request ends at its deadline also where a drive holds the recording up.
+bool Recorder::ExpireWaiters() {
+  const std::int64_t now_ns = clock_.NowNs();
+  std::vector<Waiter> expired;
+  const auto take = [&](std::vector<Waiter>& waiters) {
+    std::erase_if(waiters, [&](const Waiter& waiter) {
+      if (now_ns < waiter.operation->deadline_ns) return false;
+      expired.push_back(waiter);
+      return true;
+    });
+  };
+  if (recording_) {
+    take(served_);
+    MutexLock lock(mutex_);
+    take(waiters_);
+  }
+  for (const Waiter& waiter : expired) {
+    waiter.sink->Flushed(*waiter.operation, Status::kTimedOut);
+  }
+  return !expired.empty();
+}
+
+// Takes out of `changes_` what must not be recorded now: a row never names bytes that are not
+// there. Rows of a drained drive's blocks are not wanted any more.
+void Recorder::KeepBack() {
+  std::uint64_t drained = 0;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (!slots_[i]->serves()) drained |= std::uint64_t{1} << i;
+  }
+  std::unordered_set<std::uint64_t> generations;
+  std::erase_if(changes_, [&](catalog::Change& change) {
+    std::uint64_t on = 0;
+    for (const layout::UnitRecord& unit : change.row.units) on |= std::uint64_t{1} << unit.device();
+    const bool added = change.kind == catalog::Change::Kind::kAdd;
+    if (added && (on & drained) != 0) return true;
+    if (added && (on & unflushed_) != 0) generations.insert(change.row.generation);
+    if (!generations.contains(change.row.generation)) return false;
+    kept_back_.push_back(std::move(change));
+    return true;
+  });
 }
 
 Status Recorder::Apply() {
   std::lock_guard lock(catalog_mutex_);
-  if (flushed_ != Status::kOk || !catalog_) return flushed_;
+  if (unflushed_ != 0) KeepBack();
+  if (!catalog_) return Status::kOk;
   auto applied = catalog_->CheckThere();
   if (applied && !changes_.empty()) applied = catalog_->Apply(changes_);
   if (!applied) {
     if (!failing_) say_(applied.error().message);
     failing_ = true;
+    changes_.insert(changes_.end(), std::make_move_iterator(kept_back_.begin()),
+                    std::make_move_iterator(kept_back_.end()));
+    kept_back_.clear();
     return Status::kIoError;
   }
   failing_ = false;
   changes_.clear();
+  changes_.swap(kept_back_);
   return Status::kOk;
 }
 
@@ -173,6 +261,7 @@ std::int64_t Recorder::NextStepNs() {
   if (stopped_) return device::Queue::kNever;
   if (recording_) {
     std::int64_t next_ns = clock_.NowNs() + kLookNs;
+    for (const Waiter& waiter : served_) next_ns = std::min(next_ns, waiter.operation->deadline_ns);
     for (const auto& flush : flushes_) next_ns = std::min(next_ns, flush->NextStepNs());
     return next_ns;
   }

@@ -74,8 +74,12 @@ class Recorder {
   bool Begin();
   void StartFlushes();
   bool StepFlushes();
+  void TakeFailure(DriveFlush& flush);
   void End();
   Status Apply();
+  void KeepBack();
+  void Settle(const Waiter& waiter, Status status);
+  bool ExpireWaiters();
   void Wake();
 
   Store& store_;
@@ -95,8 +99,9 @@ class Recorder {
   std::vector<catalog::Change> changes_;  // not recorded yet
   std::vector<std::unique_ptr<DriveFlush>> flushes_;
   std::vector<std::unique_ptr<DriveFlush>> held_;  // given up, but not by their drives
-  Status flushed_ = Status::kOk;
-  std::int64_t next_ns_ = 0;  // when the next recording begins by itself
+  std::vector<catalog::Change> kept_back_;         // of blocks with units that are not flushed
+  std::uint64_t unflushed_ = 0;                    // bit i: device i has not been flushed
+  std::int64_t next_ns_ = 0;                       // when the next recording begins by itself
   bool recording_ = false;
   bool last_ = false;
   bool stopped_ = false;

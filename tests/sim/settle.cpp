@@ -72,7 +72,8 @@ void Client::SettlePut(Job& job) {
          setting_.scenario.catalog ? Status::kOk : Status::kUnsupported});
     const bool ok = status == Status::kOk;
     // What could not be made durable may be there all the same.
-    const bool maybe = job.put.durable && status == Status::kIoError;
+    const bool maybe =
+        job.put.durable && (status == Status::kIoError || status == Status::kTimedOut);
     setting_.oracle.EndPut(job.ids[i], *job.versions[i], ok, maybe, job.put.durable);
     if (ok && job.put.durable) setting_.oracle.Recorded(job.order);
   }
