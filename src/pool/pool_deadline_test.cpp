@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "device/open.h"
 #include "pool/pool_impl.h"
 #include "pool/test_pool.h"
 
@@ -163,6 +164,40 @@ TEST_F(PoolDeadlineTest, ALaterRequestOnADriveThatHasStoppedIsGivenUpWithIt) {
   if (done == nullptr) done = PollNow();
   EXPECT_EQ(done, &patient);
   EXPECT_EQ(patient.result(0), Status::kNotFound);
+}
+
+// Without a way to take memory from under a transfer, the device is waited for.
+class NoDetacher final : public mem::Detacher {
+ public:
+  bool Detach(std::span<const iovec>) override { return false; }
+};
+
+TEST_F(PoolDeadlineTest, ControlMemoryThatCannotBeDetachedIsWaitedFor) {
+  NoDetacher none;
+  PoolParts parts{.clock = &clock_, .detacher = &none};
+  for (const char* name : {"a", "b"}) {
+    DeviceConfig config = MemoryDevice(name, 64 * kMiB);
+    if (config.name == "b") config.faults = "read.hold ms=2000";
+    parts.config.devices.push_back(config);
+    parts.devices.push_back({config, device::OpenDevice(config, {.clock = &clock_}).value()});
+  }
+  pool_ = PoolImpl::Open(std::move(parts)).value();
+  space_ = pool_->OpenSpace({.model = "m", .layers = 4}).value();
+  channel_ = pool_->OpenChannel({.caller_driven = true}).value();
+  const Blocks blocks("c", 4, kMiB);
+  Put(*channel_, space_, blocks);
+  const Aligned memory = PlainMemory(4 * kMiB);
+  GetRequest get;
+  Aim(get, blocks, memory.get());
+  ASSERT_EQ(channel_->Submit(get), Status::kOk);
+  EXPECT_EQ(PollNow(), nullptr);
+  clock_.Advance(milliseconds(500));
+  EXPECT_EQ(PollNow(), nullptr);
+  clock_.Advance(milliseconds(100));
+  EXPECT_EQ(PollNow(), nullptr);
+  EXPECT_EQ(Last().transfers_abandoned, 0u);
+  clock_.Advance(milliseconds(1400));
+  EXPECT_EQ(PollNow(), &get);
 }
 
 TEST_F(PoolDeadlineTest, AReadThatLandsLateDoesNotReachTheCaller) {
