@@ -99,6 +99,7 @@ class Pool {
   static Result<void> Create(const Config& config);
 
   // Opens what Create made; with config.create_if_missing creates it first where nothing is there.
+  // A drive that is not there or broken is drained from the start, as long as another is left.
   // kNotFound, kInvalid, kBusy, kCorrupt, kNoSpace, kUnsupported, kIoError, each with one sentence.
   static Result<std::unique_ptr<Pool>> Open(const Config& config);
 
