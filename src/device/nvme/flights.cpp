@@ -106,6 +106,7 @@ bool NvmeFlights::TakeSmaller(const NvmeCommand& command) {
 
 void NvmeFlights::End(std::uint16_t place, Status status) {
   Io& io = *commands_[place].io;
+  commands_[place].io = nullptr;
   free_commands_.push_back(place);
   --FlightOf(io).commands;
   if (io.status == Status::kOk || status == Status::kIoError) io.status = status;
@@ -131,6 +132,7 @@ bool NvmeFlights::Cancel(Io& io) {
   for (std::vector<std::uint16_t>* waiting : {&ready_, &again_}) {
     const auto given_up = [&](std::uint16_t place) {
       if (commands_[place].io != &io) return false;
+      commands_[place].io = nullptr;
       free_commands_.push_back(place);
       --flight.commands;
       gave_up = true;
@@ -142,6 +144,12 @@ bool NvmeFlights::Cancel(Io& io) {
   if (io.status == Status::kOk) io.status = Status::kCancelled;
   Settle(io);
   return io.queue_progress == kNoFlight;
+}
+
+bool NvmeFlights::InFixedBuffers(const Io& io) const {
+  return std::all_of(commands_.begin(), commands_.end(), [&io](const NvmeCommand& command) {
+    return command.io != &io || command.fixed;
+  });
 }
 
 std::size_t NvmeFlights::TakeDone(std::span<Io*> done) {

@@ -15,7 +15,7 @@ namespace kvpool::device {
 // One command: the bytes [begin, end) of its Io, of which `bytes` are under way and the rest
 // follow.
 struct NvmeCommand {
-  Io* io = nullptr;
+  Io* io = nullptr;  // null: the place is free
   std::uint32_t begin = 0;
   std::uint32_t end = 0;
   std::uint32_t bytes = 0;
@@ -51,6 +51,8 @@ class NvmeFlights {
 
   // True: the Io is done because of it. What is under way ends when the drive answers.
   bool Cancel(Io& io);
+  // Of a cancelled Io: all that is under way of it is in registered buffers, whose pages are held.
+  bool InFixedBuffers(const Io& io) const;
   std::size_t TakeDone(std::span<Io*> done);
 
   // Whether commands on registered buffers may be made: until the kernel has refused one.

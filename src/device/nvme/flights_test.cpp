@@ -207,6 +207,23 @@ TEST_F(FlightsTest, CancelWaitsForWhatTheDriveHas) {
   EXPECT_EQ(Done().size(), 1u);
 }
 
+TEST_F(FlightsTest, PagesAreHeldWhereEveryCommandUnderWayIsInFixedBuffers) {
+  TestIo io = Whole(512 * kKiB);
+  flights_.Add(io);
+  const auto issued = Issue();
+  ASSERT_EQ(issued.size(), 2u);
+  const std::uint16_t first = issued.begin()->first;
+  const std::uint16_t second = issued.rbegin()->first;
+  flights_.Cancel(io);
+  EXPECT_FALSE(flights_.InFixedBuffers(io));
+  flights_.at(first).fixed = true;
+  EXPECT_FALSE(flights_.InFixedBuffers(io));
+  flights_.Answered(second, 0, 0);
+  EXPECT_TRUE(flights_.InFixedBuffers(io));
+  flights_.Answered(first, 0, 0);
+  EXPECT_EQ(Done().size(), 1u);
+}
+
 TEST_F(FlightsTest, WhatIsDoneIsNotCancelled) {
   TestIo io = Whole(4096);
   io.status = Status::kInvalid;

@@ -45,6 +45,7 @@ class NvmeQueue final : public Queue {
   std::size_t Submit(std::span<Io* const> ios) override;
   std::size_t Poll(std::span<Io*> done) override;
   void Cancel(Io& io) override;
+  bool HoldsPages(const Io& io) const override { return flights_.InFixedBuffers(io); }
   std::int64_t NextPollNs() const override;
 
  private:
