@@ -7,7 +7,10 @@
 namespace kvpool::pool {
 
 DriveFlush::DriveFlush(DeviceSlot& slot, std::int64_t now_ns, int event_fd)
-    : slot_(slot), written_(slot.bytes_written.load()), until_ns_(now_ns + kPatienceNs) {
+    : slot_(slot),
+      device_(slot.device.get()),
+      written_(slot.bytes_written.load()),
+      until_ns_(now_ns + kPatienceNs) {
   auto queue = slot.device->OpenQueue({.event_fd = event_fd});
   if (!queue) return;
   flight_ = std::make_unique<Flight>();

@@ -31,6 +31,8 @@ class DriveFlush {
   // The drive has not given it back: it stays in the way of further flushes until it has.
   bool held() const { return flight_ != nullptr; }
   const DeviceSlot& slot() const { return slot_; }
+  // The slot's, unless another stands in its place by now.
+  const device::Device* device() const { return device_; }
 
  private:
   struct Flight {
@@ -39,6 +41,7 @@ class DriveFlush {
   };
 
   DeviceSlot& slot_;
+  const device::Device* const device_ = nullptr;
   const std::uint64_t written_;  // what it covers
   const std::int64_t until_ns_;
   std::unique_ptr<Flight> flight_;

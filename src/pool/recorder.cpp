@@ -130,8 +130,9 @@ void Recorder::StartFlushes() {
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     DeviceSlot& slot = *slots_[i];
     if (slot.volatile_bytes || slot.bytes_written.load() == slot.bytes_flushed.load()) continue;
-    const bool stuck = std::any_of(held_.begin(), held_.end(),
-                                   [&](const auto& flush) { return &flush->slot() == &slot; });
+    const bool stuck = std::any_of(held_.begin(), held_.end(), [&](const auto& flush) {
+      return flush->device() == slot.device.get();
+    });
     if (stuck || !slot.serves()) {
       unflushed_ |= std::uint64_t{1} << i;
     } else {
