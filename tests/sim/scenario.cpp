@@ -61,6 +61,10 @@ void DrawDrives(Random& random, Scenario& scenario) {
   for (std::size_t i = 0; i < memories + drives; ++i) {
     DriveSpec spec = DrawDrive(random, i < memories, i);
     if (faulty && !spec.memory && random.Chance(0.7)) spec.faults = DrawFaults(random);
+    if (faulty && spec.memory && random.Chance(0.3)) {
+      spec.faults.read_error = 0.03 * random.Unit();
+      spec.faults.flip_read = 0.03 * random.Unit();
+    }
     if (lossy && !spec.memory && random.Chance(0.6)) DrawLosses(random, spec.faults);
     scenario.drives.push_back(spec);
   }
