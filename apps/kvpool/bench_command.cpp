@@ -58,9 +58,31 @@ Result<void> CheckChoice(const BenchCommand& command) {
               "for a pool that is there (kvpool bench --help).");
 }
 
-Result<void> RunOnPool(BenchCommand& command) {
+// What a pool that is there decides by itself.
+Result<void> CheckForPool(const BenchCommand& command, const CLI::App& given) {
+  for (const char* option : {"--unit", "--memory-limit", "--accept-buffered"}) {
+    if (given.count(option) == 0) continue;
+    return Fail(Status::kInvalid,
+                fmt::format("--pool measures a pool as it is, and {} would change nothing of it: "
+                            "leave it out",
+                            option));
+  }
+  if (given.count("--methods") == 0 || command.bench.methods == std::vector<std::string>{"pool"}) {
+    return {};
+  }
+  return Fail(Status::kInvalid,
+              "--pool measures the method pool alone: leave --methods out, or compare with "
+              "--devices and --dir");
+}
+
+Result<void> RunOnPool(BenchCommand& command, const CLI::App& given) {
+  if (auto fits = CheckForPool(command, given); !fits) return fits;
   auto config = LoadPoolFile(command.pool);
   if (!config) return tl::unexpected(config.error());
+  auto writable =
+      CheckOutputs({{"--json", command.output.json}, {"--report", command.output.report}},
+                   FilesOf(command.pool, *config));
+  if (!writable) return writable;
   return RunAndWrite(
       command.bench,
       [&config](const bench::BenchOptions& options) {
@@ -69,9 +91,9 @@ Result<void> RunOnPool(BenchCommand& command) {
       command.output);
 }
 
-Result<void> RunBenchCommand(BenchCommand& command) {
+Result<void> RunBenchCommand(BenchCommand& command, const CLI::App& given) {
   if (auto chosen = CheckChoice(command); !chosen) return chosen;
-  if (!command.pool.empty()) return RunOnPool(command);
+  if (!command.pool.empty()) return RunOnPool(command, given);
   const std::vector<std::string> problems = bench::Validate(command.bench);
   if (!problems.empty()) {
     return Fail(Status::kInvalid, fmt::format("{}", fmt::join(problems, "\nkvpool: ")));
@@ -89,9 +111,9 @@ Result<void> RunBenchCommand(BenchCommand& command) {
 
 void AddBench(CLI::App& app, Action& action) {
   auto options = std::make_shared<BenchCommand>();
-  CLI::App& command =
-      AddCommand(app, "bench", "Compare the pool with equal striping and with serial retrieval",
-                 kExamples, action, [options] { return RunBenchCommand(*options); });
+  CLI::App& command = AddCommand(
+      app, "bench", "Compare the pool with equal striping and with serial retrieval", kExamples,
+      action, [options, &app] { return RunBenchCommand(*options, *app.get_subcommand("bench")); });
   AddBenchOptions(command, options->bench);
   command
       .add_option("--pool", options->pool,

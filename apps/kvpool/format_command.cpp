@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -32,13 +33,20 @@ Result<void> RunFormat(const FormatCommand& command) {
   } else {
     config.kind = DeviceKind::kDrive;
     config.path = command.drive;
+    std::error_code error;
+    if (std::filesystem::status(config.path, error).type() ==
+        std::filesystem::file_type::not_found) {
+      return Fail(Status::kNotFound,
+                  fmt::format("{}: no such drive: `kvpool probe` lists them", command.drive));
+    }
   }
   auto drive = device::OpenRawDrive(config, device::RawAccess::kHold);
   if (!drive) return tl::unexpected(drive.error());
   const auto report = device::FormatDrive(**drive, command.how);
   if (!report) return tl::unexpected(report.error());
-  fmt::print("{}: {}{}, {}: wiped{}; `kvpool create` takes it now\n", command.drive,
-             FormatBytes(report->facts.bytes),
+  const bool link = report->node != report->facts.where;
+  fmt::print("{}{}: {}{}, {}: wiped{}; `kvpool create` takes it now\n", command.drive,
+             link ? " (" + report->node + ")" : "", FormatBytes(report->facts.bytes),
              report->facts.serial.empty() ? "" : ", serial " + report->facts.serial,
              report->carried.empty() ? "carried nothing known" : "carried " + report->carried,
              report->discarded ? ", and told that none of its content is needed" : "");
@@ -56,8 +64,9 @@ void AddFormat(CLI::App& app, Action& action) {
       ->required();
   command.add_flag("--force", options->how.force, "Wipe what it carries");
   command
-      .add_option("--confirm", options->how.confirm,
-                  "Its serial number (its path where it has none), so that it is the right one")
+      .add_option(
+          "--confirm", options->how.confirm,
+          "Its serial number (its device node where it has none), so that it is the right one")
       ->type_name("SERIAL");
 }
 

@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include "apps/kvpool/outputs.h"
 #include "base/units.h"
 
 namespace kvpool::cli {
@@ -68,10 +69,10 @@ CLI::Option* AddPool(CLI::App& command, std::filesystem::path& file) {
 }
 
 Result<Config> LoadPoolFile(const std::filesystem::path& file) {
-  return Config::Load(file).map_error([](Error error) {
-    error.status = Status::kInvalid;
-    return error;
-  });
+  auto config = Config::Load(file);
+  if (!config) return Fail(Status::kInvalid, config.error().message, config.error().system_errno);
+  if (auto other = CheckNotItself(file, *config); !other) return tl::unexpected(other.error());
+  return config;
 }
 
 }  // namespace kvpool::cli

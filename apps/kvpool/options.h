@@ -32,7 +32,7 @@ CLI::Option* AddJson(CLI::App& command, std::string& file);
 // --pool POOL.toml, required.
 CLI::Option* AddPool(CLI::App& command, std::filesystem::path& file);
 
-// Config::Load, with every failure the caller's mistake: kInvalid.
+// Config::Load and CheckNotItself, with every failure the caller's mistake: kInvalid.
 Result<Config> LoadPoolFile(const std::filesystem::path& file);
 
 }  // namespace kvpool::cli

@@ -3,9 +3,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <string_view>
+
+#include "device/label.h"
 
 namespace kvpool::cli {
 namespace {
@@ -60,6 +66,25 @@ tl::unexpected<Error> Overwrites(const NamedFile& output, const NamedFile& other
                                             output.name, output.path.string(), other.name));
 }
 
+// What a file that is there holds, where a pool needs it; empty: nothing known.
+std::string PoolContent(const NamedFile& output) {
+  std::error_code error;
+  const fs::file_status status = fs::status(output.path, error);
+  if (fs::is_block_file(status)) return "a drive";
+  if (!fs::is_regular_file(status)) return "";
+  std::array<std::byte, device::kLabelBytes> head{};
+  std::ifstream file(output.path, std::ios::binary);
+  file.read(reinterpret_cast<char*>(head.data()), head.size());
+  const auto label = device::DecodeLabel(head, output.path.string());
+  if (label || label.error().status != Status::kNotFound) return "a device of a pool";
+  const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+  if (text.starts_with("SQLite format 3") || text.starts_with("\x37\x7f\x06\x82") ||
+      text.starts_with("\x37\x7f\x06\x83")) {
+    return "a database, such as a pool's catalog";
+  }
+  return !output.may_replace_pool_file && Config::Load(output.path) ? "a pool file" : "";
+}
+
 }  // namespace
 
 Result<void> CheckOutputs(const std::vector<NamedFile>& outputs,
@@ -77,6 +102,9 @@ Result<void> CheckOutputs(const std::vector<NamedFile>& outputs,
       }
     }
     if (auto writable = CheckWritable(outputs[i]); !writable) return writable;
+    if (const std::string content = PoolContent(outputs[i]); !content.empty()) {
+      return Overwrites(outputs[i], {content, {}});
+    }
   }
   return {};
 }
@@ -91,6 +119,16 @@ std::vector<NamedFile> FilesOf(const fs::path& pool_file, const Config& config) 
     files.push_back({"the pool's catalog", config.catalog.string() + suffix});
   }
   return files;
+}
+
+Result<void> CheckNotItself(const fs::path& pool_file, const Config& config) {
+  const std::vector<NamedFile> files = FilesOf(pool_file, config);
+  for (const NamedFile& file : std::span(files).subspan(1)) {
+    if (!IsFile(file) || !SameFile(file.path, pool_file)) continue;
+    return Fail(Status::kInvalid, fmt::format("{} names itself as {}: write another path there",
+                                              pool_file.string(), file.name));
+  }
+  return {};
 }
 
 Result<void> CheckUtf8(const fs::path& path) {

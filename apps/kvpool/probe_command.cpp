@@ -253,7 +253,7 @@ Result<void> CheckProbe(const ProbeOptions& options) {
   if (!options.out.empty()) {
     if (auto utf8 = CheckUtf8(fs::absolute(options.out)); !utf8) return utf8;
   }
-  return CheckOutputs({{"--out", options.out}, {"--json", options.json}}, inputs);
+  return CheckOutputs({{"--out", options.out, true}, {"--json", options.json}}, inputs);
 }
 
 Result<void> RunProbe(const ProbeOptions& options) {

@@ -83,6 +83,8 @@ Result<std::vector<std::string>> ParseMethodsOf(std::string_view text,
 std::span<const std::string_view> KnownMethods();
 // Every problem that can be told without touching a device, one sentence each; empty when fine.
 std::vector<std::string> Validate(const BenchOptions& options);
+// The same of what every bench has: prefixes, repeats, context and geometry.
+std::vector<std::string> ValidateRun(const BenchOptions& options);
 
 // --- what came out ---
 

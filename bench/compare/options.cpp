@@ -91,7 +91,7 @@ void ValidateGeometry(const BenchOptions& options, std::vector<std::string>& pro
   }
   if (options.context_bytes < block) {
     problems.push_back(
-        fmt::format("the context is smaller than one block of {} bytes: make it larger, or use "
+        fmt::format("the context must be at least one block of {} bytes: make it larger, or use "
                     "fewer tokens a block.",
                     block));
   } else if (options.context_bytes / block > kMaxBatchKeys) {
@@ -168,8 +168,6 @@ std::vector<std::string> Validate(const BenchOptions& options) {
   if (Has(options, DeviceKind::kFile) && options.dir.empty()) {
     problems.push_back("file devices need a folder: name one with --dir.");
   }
-  if (options.prefix_percent.empty()) problems.push_back("no prefix to retrieve: give one, 100.");
-  if (options.repeat < 1 || options.repeat > 1000) problems.push_back("repeat must be 1 to 1000.");
   if (options.methods.empty()) problems.push_back("no method to run.");
   if (options.memory_limit && !(*options.memory_limit >= 0 && *options.memory_limit <= 1)) {
     problems.push_back("the memory limit must be 0% to 100%.");
@@ -185,6 +183,14 @@ std::vector<std::string> Validate(const BenchOptions& options) {
   if (fio && !fast_file) {
     problems.push_back("fio reads at full speed only: give a file device without a speed.");
   }
+  for (std::string& problem : ValidateRun(options)) problems.push_back(std::move(problem));
+  return problems;
+}
+
+std::vector<std::string> ValidateRun(const BenchOptions& options) {
+  std::vector<std::string> problems;
+  if (options.prefix_percent.empty()) problems.push_back("no prefix to retrieve: give one, 100.");
+  if (options.repeat < 1 || options.repeat > 1000) problems.push_back("repeat must be 1 to 1000.");
   ValidateGeometry(options, problems);
   return problems;
 }

@@ -1,4 +1,7 @@
 // A pool of somebody's, measured as it is.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <utility>
 
 #include "bench/compare/bench.h"
@@ -24,6 +27,9 @@ Result<BenchResult> RunPoolBench(const Config& config, BenchOptions options) {
   options.devices.clear();
   options.unit_bytes = config.unit_bytes;
   options.verify = options.verify && config.verify;
+  if (const auto problems = ValidateRun(options); !problems.empty()) {
+    return Fail(Status::kInvalid, fmt::format("{}", fmt::join(problems, " ")));
+  }
   Plan plan;
   plan.setting = MakeSetting(options);
   plan.cases = MakeCases(options, plan.setting.blocks);

@@ -253,6 +253,9 @@ Result<BenchResult> RunDrivesBench(DrivesOptions options) {
   if (options.drives.empty()) {
     return Fail(Status::kInvalid, "no drives: name some with --drives /dev/nvme0n1,/dev/nvme1n1.");
   }
+  if (const auto problems = ValidateRun(options.bench); !problems.empty()) {
+    return Fail(Status::kInvalid, fmt::format("{}", fmt::join(problems, " ")));
+  }
   auto plan = MakeDrivesPlan(options);
   if (!plan) return tl::unexpected(plan.error());
   return RunPlan(options.bench, std::move(*plan));

@@ -51,7 +51,7 @@ struct DeviceConfig {
   std::filesystem::path path;        // file or drive; empty for memory and kSpdk
   std::uint64_t capacity_bytes = 0;  // a multiple of 2 MiB; 0 with a raw drive: all of it
   int numa_node = -1;                // memory: the node it is bound to; -1: wherever
-  double read_bytes_per_s = 0;       // as measured by `kvpool probe`; > 0
+  double read_bytes_per_s = 0;       // as measured by `kvpool probe`; 1 to 1e15
   double write_bytes_per_s = 0;      // > 0
   bool accept_buffered = false;      // file: go through the page cache where O_DIRECT is refused
   bool polled = false;               // kNvme, kDrive: the driver's poll queues, see docs/nvme.md

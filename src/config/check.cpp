@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <set>
 
@@ -17,6 +16,9 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMaxDeviceBytes = std::uint64_t{1} << 52;  // what a unit's record can name
 constexpr std::uint32_t kMaxLanes = 1024;
+// Rates further apart than these leave no digits for shares of them.
+constexpr double kMinRate = 1;
+constexpr double kMaxRate = 1e15;
 constexpr double kMaxLatencyUs = 10e6;
 constexpr double kMaxSlowStepSeconds = 1e6;
 constexpr auto kMaxDeadline = std::chrono::hours(24);
@@ -55,11 +57,9 @@ class Checker {
   }
 
   void CheckRate(const std::string& key, const std::string& owner, const char* what, double rate) {
-    if (!std::isfinite(rate) || rate <= 0) {
-      Add(key,
-          "{}: {} is {} bytes/s and must be a finite number above 0: measure it with `kvpool "
-          "probe`",
-          owner, what, rate);
+    if (!(rate >= kMinRate && rate <= kMaxRate)) {
+      Add(key, "{}: {} is {} bytes/s and must be from {} to {:g}: measure it with `kvpool probe`",
+          owner, what, rate, kMinRate, kMaxRate);
     }
   }
 

@@ -219,6 +219,15 @@ Result<Config> Config::Parse(std::string_view toml, const std::filesystem::path&
 }
 
 Result<Config> Config::Load(const std::filesystem::path& path) {
+  // Others may give nothing for ever, or be gone once read. A folder fails below.
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  if (std::filesystem::is_other(status)) {
+    return Fail(Status::kInvalid,
+                fmt::format("{}: it is not a regular file: name a pool file, or make one with "
+                            "`kvpool probe`",
+                            path.string()));
+  }
   std::ifstream file(path, std::ios::binary);
   std::string text;
   std::array<char, 4096> piece{};

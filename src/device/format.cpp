@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <vector>
 
 #include "base/units.h"
@@ -25,9 +26,17 @@ std::string ContentOf(RawDrive& drive) {
   return zero ? "" : "something that kvpool does not know";
 }
 
-Result<void> AskTwice(const RawDriveFacts& facts, const std::string& content,
-                      const FormatOptions& options) {
-  const std::string& name = facts.serial.empty() ? facts.where : facts.serial;
+// As it is where it names no file, such as an address.
+std::string NodeOf(const std::string& where) {
+  std::error_code error;
+  const std::filesystem::path node = std::filesystem::canonical(where, error);
+  return error ? where : node.string();
+}
+
+Result<void> AskTwice(const FormatReport& report, const FormatOptions& options) {
+  const RawDriveFacts& facts = report.facts;
+  const std::string& content = report.carried;
+  const std::string& name = facts.serial.empty() ? report.node : facts.serial;
   const bool confirmed = options.confirm == name;
   if (!options.confirm.empty() && !confirmed) {
     return Fail(Status::kInvalid,
@@ -35,11 +44,13 @@ Result<void> AskTwice(const RawDriveFacts& facts, const std::string& content,
                             facts.where, name, options.confirm));
   }
   if (content.empty() || (options.force && confirmed)) return {};
-  return Fail(Status::kExists,
-              fmt::format("{} ({}{}) carries {}, which would be lost: choose another drive, or add "
-                          "--force --confirm {}",
-                          facts.where, FormatBytes(facts.bytes),
-                          facts.serial.empty() ? "" : ", serial " + facts.serial, content, name));
+  return Fail(
+      Status::kExists,
+      fmt::format("{} ({}{}{}) carries {}, which would be lost: choose another drive, or add "
+                  "--force --confirm {}",
+                  facts.where, report.node == facts.where ? "" : report.node + ", ",
+                  FormatBytes(facts.bytes), facts.serial.empty() ? "" : ", serial " + facts.serial,
+                  content, name));
 }
 
 Result<void> Zero(RawDrive& drive, std::uint64_t begin, std::uint64_t end) {
@@ -64,7 +75,7 @@ Result<void> Wipe(RawDrive& drive) {
 }  // namespace
 
 Result<FormatReport> FormatDrive(RawDrive& drive, const FormatOptions& options) {
-  FormatReport report{.facts = drive.facts()};
+  FormatReport report{.facts = drive.facts(), .node = NodeOf(drive.facts().where)};
   if (UsableBytes(report.facts) == 0) {
     return Fail(Status::kNoSpace,
                 fmt::format("{} has {} and a pool needs at least {}: choose a larger drive",
@@ -72,7 +83,7 @@ Result<FormatReport> FormatDrive(RawDrive& drive, const FormatOptions& options) 
                             FormatBytes(kLabelAreaBytes + kSlabBytes)));
   }
   report.carried = ContentOf(drive);
-  if (auto told = AskTwice(report.facts, report.carried, options); !told) {
+  if (auto told = AskTwice(report, options); !told) {
     return tl::unexpected(told.error());
   }
   if (auto wiped = Wipe(drive); !wiped) return tl::unexpected(wiped.error());

@@ -9,13 +9,15 @@ namespace kvpool::device {
 
 struct FormatOptions {
   // What carries something is only wiped when told twice: `force`, and `confirm` naming the drive's
-  // serial number, or its path where it has none.
+  // serial number, or where it has none its node: the path behind all symbolic links, for a link
+  // that moved would confirm itself.
   bool force = false;
   std::string confirm;
 };
 
 struct FormatReport {
   RawDriveFacts facts;
+  std::string node;        // facts.where behind all symbolic links
   std::string carried;     // what was wiped; empty: nothing was found
   bool discarded = false;  // the drive was told that it need not keep its content
 };

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
 #include "device/test_support.h"
 
@@ -40,6 +42,8 @@ class FakeDrive final : public RawDrive {
     return std::all_of(bytes_.begin() + offset, bytes_.begin() + offset + bytes,
                        [](std::byte b) { return b == std::byte{0}; });
   }
+
+  void LieAt(const std::string& where) { facts_.where = where; }
 
   int writes = 0;
   int discards = 0;
@@ -84,6 +88,27 @@ TEST(FormatDrive, WhatCarriesSomethingIsWipedOnlyWhenToldTwice) {
     EXPECT_TRUE(drive.IsZero(6 * kMiB, 2 * kMiB));
     EXPECT_EQ(drive.discards, 1);
   }
+}
+
+TEST(FormatDrive, ADriveWithoutASerialIsConfirmedByWhatALinkLeadsTo) {
+  const std::filesystem::path folder =
+      std::filesystem::canonical(testing::TempDir()) / "format_link";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  const std::string node = folder / "node";
+  const std::string link = folder / "link";
+  std::ofstream(node) << "x";
+  std::filesystem::create_symlink(node, link);
+  FakeDrive drive(8 * kMiB, "");
+  drive.LieAt(link);
+  drive.Put(1080, "\x53\xef");
+  const auto refused = FormatDrive(drive, {.force = true, .confirm = link});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("is the drive " + node + " and not " + link));
+  EXPECT_THAT(FormatDrive(drive, {}).error().message, HasSubstr("--force --confirm " + node));
+  const auto report = FormatDrive(drive, {.force = true, .confirm = node});
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->node, node);
 }
 
 TEST(FormatDrive, AnotherSerialIsAMistakeEvenWhereNothingIsLost) {

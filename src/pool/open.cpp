@@ -6,6 +6,7 @@
 #include <random>
 
 #include "device/absent.h"
+#include "device/fault_script.h"
 #include "device/open.h"
 #include "index/eviction_policy.h"
 #include "pool/find_drives.h"
@@ -20,6 +21,16 @@ Result<void> Validated(const Config& config) {
   const std::vector<std::string> problems = config.Validate();
   if (problems.empty()) return {};
   return Fail(Status::kInvalid, fmt::format("{}", fmt::join(problems, "\n")));
+}
+
+Result<void> CheckFaults(const Config& config) {
+  for (const DeviceConfig& device : config.devices) {
+    const auto script = device::ParseFaults(device.faults);
+    if (script) continue;
+    return Fail(script.error().status,
+                fmt::format("device \"{}\": {}", device.name, script.error().message));
+  }
+  return {};
 }
 
 std::uint64_t RandomId() {
@@ -49,6 +60,7 @@ bool NothingThere(const Config& config) {
 
 Result<void> Pool::Create(const Config& config) {
   if (auto valid = Validated(config); !valid) return valid;
+  if (auto readable = CheckFaults(config); !readable) return readable;
   const std::uint64_t pool_id = RandomId();
   std::vector<const DeviceConfig*> made;
   const auto undo = [&](const Error& error) {

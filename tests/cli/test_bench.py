@@ -70,6 +70,20 @@ class Bench(CliTest):
         self.assertTrue(os.path.exists(self.path("ssd.kvpool")))
         self.succeed("check", "--pool", self.path("pool.toml"))
 
+    def test_a_pool_and_what_cannot_be_measured_of_it(self):
+        pool = self.write("pool.toml", POOL)
+        self.succeed("create", "--pool", pool)
+        for options, words in ((("--block-tokens", 0), "block"), (("--repeat", 0), "repeat"),
+                               (("--context", "1MiB"), "at least one block"),
+                               (("--unit", "1MiB"), "--unit"),
+                               (("--memory-limit", "25%"), "--memory-limit"),
+                               (("--accept-buffered",), "--accept-buffered"),
+                               (("--methods", "pool,serial"), "--methods")):
+            with self.subTest(options):
+                self.refuse("bench", "--pool", pool, *options, code=2, words=[words])
+        self.succeed("bench", "--pool", pool, "--methods", "pool", "--context", "8MiB",
+                     "--block-tokens", 16, "--repeat", 1, "--prefix", 100)
+
     def test_devices_and_a_pool_are_one_too_many(self):
         self.refuse(*self.arguments("--pool", self.path("pool.toml")), code=2,
                     words=["either", "--devices", "--pool"])
@@ -80,6 +94,10 @@ class Bench(CliTest):
                     words=["whole drive"])
         self.refuse("bench-drives", "--drives", "/dev/null", "--methods", "ext3", code=2,
                     words=["ext4-buffered"])
+
+    def test_drives_and_no_block(self):
+        for options, words in ((("--block-tokens", 0), "block"), (("--repeat", 0), "repeat")):
+            self.refuse("bench-drives", "--drives", "/dev/null", *options, code=2, words=[words])
 
     def test_more_than_there_is_room_for(self):
         self.refuse("bench", "--devices", "memory,file", "--dir", self.path("scratch"), "--context",

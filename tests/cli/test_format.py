@@ -40,6 +40,17 @@ class Format(CliTest):
         self.succeed("format", device, "--force", "--confirm", device)
         self.assertIn("carried nothing known", self.succeed("format", device).stdout)
 
+    def test_a_link_does_not_confirm_itself(self):
+        device = self.loop()
+        link = self.path("link")
+        os.symlink(device, link)
+        self.put(device, 1080, b"\x53\xef")
+        self.refuse("format", link, code=1, words=[f"{link} ({device}", f"--confirm {device}"])
+        self.refuse("format", link, "--force", "--confirm", link, code=2,
+                    words=[f"the drive {device} and not {link}"])
+        said = self.succeed("format", link, "--force", "--confirm", device).stdout
+        self.assertIn(f"{link} ({device})", said)
+
     def test_a_pool_takes_it_after_that_and_not_before(self):
         device = self.loop()
         self.put(device, 510, b"\x55\xaa")
@@ -54,7 +65,8 @@ class Format(CliTest):
     def test_what_is_no_drive(self):
         file = self.write("file", "precious")
         self.refuse("format", file, "--force", "--confirm", file, code=2, words=["block device"])
-        self.refuse("format", self.path("absent"), code=1, words=["absent"])
+        self.refuse("format", self.path("absent"), code=1,
+                    words=["no such drive", "kvpool probe"])
         self.refuse("format", "/dev/null", code=2, words=["block device"])
         self.refuse("format", code=2, words=["drive is required"])
         with open(file, encoding="utf-8") as text:

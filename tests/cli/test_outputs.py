@@ -22,6 +22,33 @@ class Outputs(CliTest):
                                 words=["overwrite", self.path(name)])
         self.succeed("info", "--pool", pool)
 
+    def test_nor_by_a_bench_of_it(self):
+        pool = self.created_pool()
+        before = {name: self.content(self.path(name)) for name in ("a", "pool.toml", "catalog.db")}
+        for option in ("--json", "--report"):
+            for name in before:
+                with self.subTest(option=option, name=name):
+                    self.refuse("bench", "--pool", pool, option, self.path(name), code=2,
+                                words=[option, "overwrite", self.path(name)])
+        self.refuse("bench", "--pool", pool, "--json", "r", "--report", "./r", code=2,
+                    words=["--report", "--json"])
+        for name, content in before.items():
+            self.assertEqual(self.content(self.path(name)), content)
+
+    def test_nor_by_a_command_that_was_told_of_no_pool(self):
+        self.created_pool()
+        for name, words in (("a", "a device of a pool"), ("catalog.db", "catalog"),
+                            ("pool.toml", "a pool file")):
+            before = self.content(self.path(name))
+            for command in (("trace", "--sessions", 1, "--out"),
+                            ("bench", "--devices", "memory", "--dir", self.path("s"), "--report"),
+                            ("probe", "--memory", 0, "--json")):
+                with self.subTest(name=name, command=command):
+                    self.refuse(*command, self.path(name), code=2, words=["overwrite", words])
+            self.assertEqual(self.content(self.path(name)), before)
+        old = self.write("old.jsonl", "an older trace\n")
+        self.succeed("trace", "--sessions", 1, "--out", old)
+
     def test_a_trace_is_not_overwritten(self):
         trace = self.tiny_trace()
         before = self.content(trace)
