@@ -42,6 +42,9 @@ std::vector<Row> InfoRows(const Config& config, const PoolInfo& info) {
                     {"write_bytes_per_s", device.write_bytes_per_s},
                     {"measured_read_bytes_per_s", device.measured_read_bytes_per_s},
                     {"measured_write_bytes_per_s", device.measured_write_bytes_per_s},
+                    {"bytes_written_ever", device.bytes_written_ever},
+                    {"write_budget_per_day", device.write_budget_per_day},
+                    {"write_budget_left", device.write_budget_left},
                     {"share", device.share},
                     {"state", std::string(ToString(device.state))},
                     {"state_reason", device.state_reason},
@@ -59,13 +62,22 @@ std::string Speed(double configured, double measured) {
   return fmt::format("{} (now {})", FormatRate(configured), FormatRate(measured));
 }
 
+// What was ever written, and what may be written yet where a budget is set.
+std::string Written(const DeviceInfo& device) {
+  const std::string ever = FormatBytes(device.bytes_written_ever);
+  if (device.write_budget_per_day == 0) return ever;
+  return fmt::format("{} ({} of {} a day left)", ever, FormatBytes(device.write_budget_left),
+                     FormatBytes(device.write_budget_per_day));
+}
+
 void PrintInfo(const PoolInfo& info, std::FILE* out) {
-  Table table({"device", "kind", "state", "capacity", "used", "read", "write", "share", "path"});
+  Table table(
+      {"device", "kind", "state", "capacity", "used", "read", "write", "written", "share", "path"});
   for (const DeviceInfo& device : info.devices) {
     table.Add({device.name, device.kind, std::string(ToString(device.state)),
                FormatBytes(device.capacity_bytes), FormatBytes(device.used_bytes),
                Speed(device.read_bytes_per_s, device.measured_read_bytes_per_s),
-               Speed(device.write_bytes_per_s, device.measured_write_bytes_per_s),
+               Speed(device.write_bytes_per_s, device.measured_write_bytes_per_s), Written(device),
                fmt::format("{:.1f} %", 100 * device.share), device.description});
   }
   fmt::print(out, "pool \"{}\": {} blocks, {}\n", info.name, info.blocks,

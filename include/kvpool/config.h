@@ -53,6 +53,7 @@ struct DeviceConfig {
   int numa_node = -1;                // memory: the node it is bound to; -1: wherever
   double read_bytes_per_s = 0;       // as measured by `kvpool probe`; 1 to 1e15
   double write_bytes_per_s = 0;      // > 0
+  std::uint64_t write_budget_per_day = 0;  // bytes, of a drive that is to last; 0: no limit
   bool accept_buffered = false;      // file: go through the page cache where O_DIRECT is refused
   bool polled = false;               // kNvme, kDrive: the driver's poll queues, see docs/nvme.md
   std::string address;               // kSpdk: a transport id, see docs/configuration.md

@@ -70,7 +70,10 @@ struct DeviceInfo {
   double measured_write_bytes_per_s = 0;
   double share = 0;  // of what is written next, 0..1, before limits of space
   std::uint64_t bytes_read = 0;
-  std::uint64_t bytes_written = 0;
+  std::uint64_t bytes_written = 0;       // since the pool was opened
+  std::uint64_t bytes_written_ever = 0;  // drives: since it came into the pool, if a catalog counts
+  std::uint64_t write_budget_per_day = 0;  // 0: no limit
+  std::uint64_t write_budget_left = 0;
   std::uint64_t io_errors = 0;
   std::uint64_t checksum_failures = 0;
   std::uint64_t missed_deadlines = 0;     // requests that ended by theirs while it held transfers

@@ -28,6 +28,13 @@ constexpr const char* kSettings =
     "PRAGMA synchronous = FULL;"
     "PRAGMA journal_size_limit = 67108864;";
 
+// Came later; a catalog of this version that lacks it gets it when it is opened.
+constexpr const char* kWearSchema =
+    "CREATE TABLE IF NOT EXISTS wear (device_id INTEGER PRIMARY KEY,"
+    " bytes_written INTEGER NOT NULL, budget_left INTEGER NOT NULL,"
+    " recorded_unix_s INTEGER NOT NULL);";
+constexpr std::size_t kMaxWearRows = 65'536;  // every drive that the pool ever had
+
 tl::unexpected<Error> Damaged(const char* how) {
   return Fail(
       Status::kCorrupt,
@@ -40,7 +47,7 @@ class SqliteCatalog final : public Catalog {
  public:
   static Result<std::unique_ptr<Catalog>> Make(Database database) {
     auto catalog = std::unique_ptr<SqliteCatalog>(new SqliteCatalog(std::move(database)));
-    const std::array<std::pair<Statement*, const char*>, 8> statements{{
+    const std::array<std::pair<Statement*, const char*>, 10> statements{{
         {&catalog->begin_, "BEGIN IMMEDIATE"},
         {&catalog->commit_, "COMMIT"},
         {&catalog->add_, "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?)"},
@@ -53,6 +60,9 @@ class SqliteCatalog final : public Catalog {
          " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
         {&catalog->spaces_, kSelectSpaces},
         {&catalog->raise_, "UPDATE pool SET highest_generation = ?"},
+        {&catalog->wear_,
+         "SELECT device_id, bytes_written, budget_left, recorded_unix_s FROM wear"},
+        {&catalog->record_wear_, "INSERT OR REPLACE INTO wear VALUES (?, ?, ?, ?)"},
     }};
     for (const auto& [statement, sql] : statements) {
       auto prepared = catalog->database_.Prepare(sql);
@@ -150,6 +160,40 @@ class SqliteCatalog final : public Catalog {
                             database_.path()));
   }
 
+  Result<std::vector<WearRow>> Wear() override {
+    std::vector<WearRow> rows;
+    while (true) {
+      const auto row = wear_.Step();
+      if (!row || !*row || rows.size() > kMaxWearRows) {
+        wear_.Reset();
+        if (!row) return tl::unexpected(row.error());
+        return rows;
+      }
+      bool good = true;
+      for (int column = 0; column < 4; ++column) good &= wear_.IsInteger(column);
+      if (!good) continue;
+      rows.push_back({.device_id = wear_.Integer(0),
+                      .bytes_written = wear_.Integer(1),
+                      .budget_left = wear_.Integer(2),
+                      .recorded_unix_s = static_cast<std::int64_t>(wear_.Integer(3))});
+    }
+  }
+
+  Result<void> RecordWear(std::span<const WearRow> rows) override {
+    if (rows.empty()) return {};
+    if (auto begun = begin_.Run(); !begun) return begun;
+    for (const WearRow& row : rows) {
+      auto done = record_wear_.Bind(1, row.device_id)
+                      .Bind(2, row.bytes_written)
+                      .Bind(3, row.budget_left)
+                      .Bind(4, static_cast<std::uint64_t>(row.recorded_unix_s))
+                      .Run();
+      if (!done) return RollBack(std::move(done));
+    }
+    if (auto committed = commit_.Run(); !committed) return RollBack(std::move(committed));
+    return {};
+  }
+
  private:
   explicit SqliteCatalog(Database database) : database_(std::move(database)) {}
 
@@ -211,7 +255,8 @@ class SqliteCatalog final : public Catalog {
   }
 
   Database database_;
-  Statement begin_, commit_, add_, remove_, find_space_, add_space_, spaces_, raise_;
+  Statement begin_, commit_, add_, remove_, find_space_, add_space_, spaces_, raise_, wear_,
+      record_wear_;
   std::uint64_t highest_ = 0;
   std::vector<std::byte> blob_;
 };
@@ -222,6 +267,7 @@ Result<void> WriteNew(const std::filesystem::path& path, std::uint64_t pool_id) 
   if (auto cautious = database->Execute(kCautions); !cautious) return cautious;
   if (auto set = database->Execute(kSettings); !set) return set;
   if (auto made = database->Execute(kSchema); !made) return made;
+  if (auto made = database->Execute(kWearSchema); !made) return made;
   auto insert = database->Prepare("INSERT INTO pool VALUES (?, 0)");
   if (!insert) return tl::unexpected(insert.error());
   if (auto done = insert->Bind(1, pool_id).Run(); !done) return done;
@@ -294,7 +340,9 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::filesystem::path& path
     return tl::unexpected(known.error());
   }
   if (auto set = database->Execute(kSettings); !set) return tl::unexpected(set.error());
-  if (auto writable = database->Execute("BEGIN IMMEDIATE; COMMIT"); !writable) {
+  // Needs to write in any case, also where the table is there already.
+  const std::string make_wear = fmt::format("BEGIN IMMEDIATE; {} COMMIT", kWearSchema);
+  if (auto writable = database->Execute(make_wear.c_str()); !writable) {
     return tl::unexpected(writable.error());
   }
   return SqliteCatalog::Make(std::move(*database));

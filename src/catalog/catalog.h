@@ -34,6 +34,18 @@ struct Change {
   BlockRow row;  // kRemove: generation only
 };
 
+// What was ever written to a drive, and what its owner still lets be written.
+struct WearRow {
+  static constexpr std::uint64_t kNoBudget = ~std::uint64_t{0} >> 1;
+
+  std::uint64_t device_id = 0;  // in the drive's label
+  std::uint64_t bytes_written = 0;
+  std::uint64_t budget_left = 0;  // at `recorded_unix_s`; or kNoBudget
+  std::int64_t recorded_unix_s = 0;
+
+  friend bool operator==(const WearRow&, const WearRow&) = default;
+};
+
 // Format: docs/formats/catalog.md. An open catalog is locked against other processes.
 // Every method may fail with kNoSpace, kIoError or kCorrupt (the file is damaged).
 // Threads: one.
@@ -68,6 +80,12 @@ class Catalog {
   virtual Result<void> Apply(std::span<const Change> changes) = 0;
   // kNotFound: the file was removed or replaced since it was opened; what is applied is lost.
   virtual Result<void> CheckThere() { return {}; }
+
+  // Of every drive that was recorded; a catalog may keep no count. Rows that do not decode are left
+  // out.
+  virtual Result<std::vector<WearRow>> Wear() { return std::vector<WearRow>{}; }
+  // Replaces the rows of these drives; durable when it returns.
+  virtual Result<void> RecordWear(std::span<const WearRow> /*rows*/) { return {}; }
 };
 
 }  // namespace kvpool::catalog

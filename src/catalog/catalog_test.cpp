@@ -253,6 +253,37 @@ std::map<std::string, std::uintmax_t> FilesIn(const TestFolder& folder) {
   return files;
 }
 
+TEST(Catalog, RemembersWhatWasWrittenToEachDrive) {
+  TestFolder folder;
+  const std::vector<WearRow> rows{{1, 10, 20, 30}, {~std::uint64_t{0} - 1, 1ull << 62, 0, -5}};
+  {
+    auto catalog = MustMake(folder / "catalog");
+    EXPECT_THAT(catalog->Wear().value(), testing::IsEmpty());
+    ASSERT_TRUE(catalog->RecordWear(std::vector<WearRow>{{1, 9, 9, 9}}));
+    ASSERT_TRUE(catalog->RecordWear(rows));
+  }
+  auto catalog = Catalog::Open(folder / "catalog", kPoolId).value();
+  EXPECT_THAT(catalog->Wear().value(), testing::UnorderedElementsAreArray(rows));
+}
+
+TEST(Catalog, ACatalogFromBeforeWearWasCountedGetsItsTable) {
+  TestFolder folder;
+  MustMake(folder / "catalog");
+  Tamper(folder / "catalog", "DROP TABLE wear");
+  auto catalog = Catalog::Open(folder / "catalog", kPoolId).value();
+  EXPECT_THAT(catalog->Wear().value(), testing::IsEmpty());
+  EXPECT_TRUE(catalog->RecordWear(std::vector<WearRow>{{1, 2, 3, 4}}));
+}
+
+TEST(Catalog, WearThatDoesNotDecodeIsLeftOut) {
+  TestFolder folder;
+  ASSERT_TRUE(MustMake(folder / "catalog")
+                  ->RecordWear(std::vector<WearRow>{{1, 10, 20, 30}, {2, 10, 20, 30}}));
+  Tamper(folder / "catalog", "UPDATE wear SET budget_left = 'much' WHERE device_id = 1");
+  auto catalog = Catalog::Open(folder / "catalog", kPoolId).value();
+  EXPECT_THAT(catalog->Wear().value(), testing::ElementsAre(WearRow{2, 10, 20, 30}));
+}
+
 TEST(Catalog, CreateLeavesAFileThatIsThereAlone) {
   for (const char* name : {"catalog", "catalog-wal", "catalog-shm", "catalog-journal"}) {
     TestFolder folder;

@@ -142,6 +142,14 @@ class Checker {
     }
     CheckRate(key + "read_bandwidth", owner, "read_bandwidth", device.read_bytes_per_s);
     CheckRate(key + "write_bandwidth", owner, "write_bandwidth", device.write_bytes_per_s);
+    if (memory && device.write_budget_per_day != 0)
+      Add(key + "write_budget_per_day", "{}: memory does not wear out: remove the budget", owner);
+    if (device.write_budget_per_day > kMaxDeviceBytes) {
+      Add(key + "write_budget_per_day",
+          "{}: write_budget_per_day {} is above the limit of {}: "
+          "leave it out, there is no limit then",
+          owner, FormatBytes(device.write_budget_per_day), FormatBytes(kMaxDeviceBytes));
+    }
     if (!IsUtf8(device.faults))
       Add(key + "faults", "{}: faults is not UTF-8 text: rewrite it", owner);
     if (device.slow) CheckSlow(*device.slow, key + "slow.", owner);

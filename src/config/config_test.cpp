@@ -41,6 +41,7 @@ path = "/data/ssd"
 capacity = "4GiB"
 read_bandwidth = 800_000_000
 write_bandwidth = "400MB/s"
+write_budget_per_day = "2TB"
 accept_buffered = true
 faults = "fail 3 \n"
 [device.slow]
@@ -95,6 +96,7 @@ TEST(ConfigParse, ReadsEveryForm) {
   EXPECT_EQ(ssd.path, "/data/ssd");
   EXPECT_EQ(ssd.capacity_bytes, 4 * kGiB);
   EXPECT_EQ(ssd.read_bytes_per_s, 8e8);
+  EXPECT_EQ(ssd.write_budget_per_day, 2'000'000'000'000u);
   EXPECT_TRUE(ssd.accept_buffered);
   EXPECT_EQ(ssd.faults, "fail 3 \n");
   EXPECT_EQ(
@@ -289,6 +291,14 @@ TEST(ConfigValidate, RefusesTextThatAFileCannotHold) {
   EXPECT_THAT(config.Validate(),
               ElementsAre(HasSubstr("the path is not UTF-8"), HasSubstr("faults is not UTF-8"),
                           HasSubstr("slow.seed")));
+}
+
+TEST(ConfigValidate, WriteBudgetsAreForDrives) {
+  Config config = Good();
+  config.devices[0].write_budget_per_day = 1;
+  config.devices[1].write_budget_per_day = std::uint64_t{1} << 60;
+  EXPECT_THAT(config.Validate(),
+              ElementsAre(HasSubstr("does not wear out"), HasSubstr("above the limit")));
 }
 
 TEST(ConfigValidate, LaterSpeedsComeInOrder) {

@@ -61,7 +61,7 @@ TEST(ConfigurationDocument, NamesEveryKey) {
       ++keys;
     }
   }
-  EXPECT_EQ(keys, 30u);
+  EXPECT_EQ(keys, 31u);
 }
 
 }  // namespace

@@ -96,6 +96,7 @@ DeviceConfig ReadDevice(const toml::table& table, std::size_t index,
   reader.Rate("read_bandwidth", device.read_bytes_per_s);
   reader.Require("write_bandwidth", "\"800MB/s\", as `kvpool probe` measures it");
   reader.Rate("write_bandwidth", device.write_bytes_per_s);
+  reader.Size("write_budget_per_day", device.write_budget_per_day);
   reader.Flag("accept_buffered", device.accept_buffered);
   reader.Flag("polled", device.polled);
   reader.Text("faults", device.faults);

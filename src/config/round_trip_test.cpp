@@ -48,6 +48,8 @@ DeviceConfig AnyDevice(std::size_t index) {
   } else {
     device.path = "/" + std::to_string(index) + AnyText();
   }
+  if (device.kind != DeviceKind::kMemory)
+    device.write_budget_per_day = *rc::gen::arbitrary<std::uint64_t>() >> *rc::gen::inRange(12, 64);
   if (IsRawDrive(device.kind) && *rc::gen::arbitrary<bool>()) device.capacity_bytes = 0;
   if (device.kind == DeviceKind::kNvme || device.kind == DeviceKind::kDrive) {
     device.polled = *rc::gen::arbitrary<bool>();

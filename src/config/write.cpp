@@ -81,6 +81,8 @@ void AddDevice(const DeviceConfig& device, std::string& out) {
   if (device.numa_node != -1) line("numa_node", fmt::format("{}", device.numa_node));
   line("read_bandwidth", Rate(device.read_bytes_per_s));
   line("write_bandwidth", Rate(device.write_bytes_per_s));
+  if (device.write_budget_per_day != 0)
+    line("write_budget_per_day", Size(device.write_budget_per_day));
   if (device.accept_buffered) line("accept_buffered", "true");
   if (device.polled) line("polled", "true");
   if (!device.faults.empty()) line("faults", Quoted(device.faults));

@@ -13,21 +13,27 @@
 #include "pool/health.h"
 #include "pool/quarantine.h"
 #include "pool/speed_meter.h"
+#include "pool/write_budget.h"
 
 namespace kvpool::pool {
 
-// Threads: counters any; space under the store's lock; the rest immutable once open, but for
-// Store::Replace, before which nothing lies on the device; whoever may run beside it reads under
-// the store's lock.
+// Threads: counters any; space and budget under the store's lock; the rest immutable once open, but
+// for Store::Replace, before which nothing lies on the device; whoever may run beside it reads
+// under the store's lock.
 struct DeviceSlot {
   explicit DeviceSlot(const DeviceConfig& with)
-      : config(with), speed(std::make_unique<SpeedMeter>(ConfiguredSpeed())) {}
+      : config(with),
+        budget(with.write_budget_per_day),
+        speed(std::make_unique<SpeedMeter>(ConfiguredSpeed())) {}
   Speed ConfiguredSpeed() const { return {config.read_bytes_per_s, config.write_bytes_per_s}; }
 
   DeviceConfig config;
   std::unique_ptr<device::Device> device;
   std::optional<layout::SpaceMap> space;
-  bool volatile_bytes = false;  // Traits of the device, at hand
+  WriteBudget budget;
+  std::uint64_t drive_id = 0;              // in its label; 0: memory
+  std::uint64_t bytes_written_before = 0;  // by other processes before this one
+  bool volatile_bytes = false;             // Traits of the device, at hand
   bool mapped = false;
 
   std::unique_ptr<SpeedMeter> speed;

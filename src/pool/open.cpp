@@ -143,7 +143,7 @@ Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, c
     auto opened = OpenOne(drive, one, options);
     any_drive |= drive && opened;
     if (opened) {
-      devices.push_back({one, std::move(*opened), {}});
+      devices.push_back({one, std::move(*opened), {}, drive ? drive->label.device_id : 0});
       continue;
     }
     const bool absent = drive && (drive->absent || IsAbsence(opened.error()));
@@ -172,6 +172,22 @@ Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clo
     parts.catalog = std::move(*catalog);
   }
   return Open(std::move(parts));
+}
+
+Result<void> PoolImpl::RestoreWear(catalog::Catalog& catalog) {
+  auto wear = catalog.Wear();
+  if (!wear) return tl::unexpected(wear.error());
+  for (const catalog::WearRow& row : *wear) {
+    const auto slot = std::find_if(slots_.begin(), slots_.end(), [&](const auto& one) {
+      return one->drive_id != 0 && one->drive_id == row.device_id;
+    });
+    if (slot == slots_.end()) continue;
+    (*slot)->bytes_written_before = row.bytes_written;
+    if ((*slot)->budget.limited()) {
+      (*slot)->budget.Restore(row.budget_left, row.recorded_unix_s, UnixSeconds());
+    }
+  }
+  return {};
 }
 
 Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
@@ -208,6 +224,9 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
     auto highest = catalog->HighestGeneration();
     if (!highest) return tl::unexpected(highest.error());
     lost_at_open_ = *skipped + store_->Restore(rows, *highest);
+    if (auto restored = RestoreWear(*catalog); !restored) {
+      return tl::unexpected(restored.error());
+    }
   }
   auto recorder = Recorder::Make(*store_, slots_, std::move(catalog), clock_, say_);
   if (!recorder) return tl::unexpected(recorder.error());

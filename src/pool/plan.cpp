@@ -200,7 +200,9 @@ std::uint64_t Store::AttainableUnits(const layout::BlockShape& shape, bool durab
   std::uint64_t units = 0;
   for (std::size_t i = 0; i < devices_.size(); ++i) {
     if (!Takes(i, durable)) continue;
-    units += devices_[i]->space->capacity_bytes() / kSlabBytes * (kSlabBytes / shape.slot_bytes);
+    const std::uint64_t room =
+        devices_[i]->space->capacity_bytes() / kSlabBytes * (kSlabBytes / shape.slot_bytes);
+    units += std::min(room, BudgetLeft(*devices_[i]) / shape.slot_bytes);
   }
   // Which devices the pinned blocks lie on is not known: for a durable put they may be others.
   const std::uint64_t pinned = durable ? 0 : index_.pinned_slot_bytes() / shape.slot_bytes;
@@ -215,11 +217,19 @@ std::uint64_t Store::FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bo
   return free;
 }
 
+// A drive whose write budget is spent counts as full.
+std::uint64_t Store::BudgetLeft(DeviceSlot& slot) const {
+  return slot.budget.Left(options_.clock->NowNs());
+}
+
 std::uint64_t Store::UsableUnits(std::size_t device, std::uint32_t space, std::uint32_t slot_bytes,
                                  bool durable) const {
   if (!Takes(device, durable)) return 0;
-  const std::uint64_t free = devices_[device]->space->FreeSlots(space, slot_bytes);
-  return devices_[device]->volatile_bytes ? std::min(free, DirtyUnitsAllowed(slot_bytes)) : free;
+  DeviceSlot& slot = *devices_[device];
+  const std::uint64_t free = slot.space->FreeSlots(space, slot_bytes);
+  const std::uint64_t allowed =
+      slot.volatile_bytes ? DirtyUnitsAllowed(slot_bytes) : BudgetLeft(slot) / slot_bytes;
+  return std::min(free, allowed);
 }
 
 Speed Store::SpeedOf(const DeviceSlot& slot) const {
@@ -259,6 +269,7 @@ void Store::GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
     if (slots_needed_[device] == 0) continue;
     KVPOOL_CHECK(devices_[device]->space->Allocate(space, shape.slot_bytes, slots_needed_[device],
                                                    offsets_[device]));
+    devices_[device]->budget.Spend(slots_needed_[device] * shape.slot_bytes);
   }
   slots_given_.assign(devices_.size(), 0);
   for (std::uint32_t unit = 0; unit < shape.units; ++unit) {
@@ -332,10 +343,11 @@ std::vector<double> Store::WantedShares() const {
   MutexLock lock(mutex_);
   std::vector<layout::DeviceRate> rates;
   for (const auto& slot : devices_) {
+    const bool takes = slot->health.takes() && BudgetLeft(*slot) > 0;
     rates.push_back({.read_bytes_per_s = PlacementRate(*slot),
-                     .free_units = slot->health.takes() ? ~std::uint64_t{0} >> 8 : 0,
+                     .free_units = takes ? ~std::uint64_t{0} >> 8 : 0,
                      .scarce = slot->volatile_bytes,
-                     .closed = !slot->health.takes()});
+                     .closed = !takes});
   }
   return layout::OptimalShares(1.0, rates, options_.links);
 }

@@ -115,11 +115,12 @@ Result<void> PoolImpl::RemoveDevice(std::string_view name) {
 }
 
 Result<std::unique_ptr<device::Device>> PoolImpl::LabelDrive(std::size_t device,
-                                                             const DeviceConfig& by) const {
+                                                             const DeviceConfig& by,
+                                                             std::uint64_t drive_id) const {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   device::CreateOptions creation;
   creation.label = {.pool_id = pool_id_,
-                    .device_id = RandomId(),
+                    .device_id = drive_id,
                     .index = static_cast<std::uint32_t>(device),
                     .count = static_cast<std::uint32_t>(slots_.size()),
                     .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(now).count(),
@@ -159,9 +160,10 @@ Result<void> PoolImpl::ReplaceDevice(std::string_view name, const DeviceConfig& 
                             "again",
                             name));
   }
-  auto opened = LabelDrive(*device, by);
+  const std::uint64_t drive_id = RandomId();
+  auto opened = LabelDrive(*device, by, drive_id);
   if (!opened) return tl::unexpected(opened.error());
-  store_->Replace(*device, std::move(*opened), by);
+  store_->Replace(*device, std::move(*opened), by, drive_id);
   TakeInMemory();  // wakes the lanes
   return {};
 }

@@ -63,6 +63,7 @@ PoolImpl::PoolImpl(PoolParts parts)
     slot->space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);
     slot->volatile_bytes = traits.volatile_bytes;
     slot->mapped = traits.mapped;
+    slot->drive_id = one.drive_id;
     if (!one.absent.empty()) {
       slot->health.Drain(std::move(one.absent));
       absent_ = true;

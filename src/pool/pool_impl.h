@@ -22,7 +22,8 @@ struct PoolParts {
   struct OpenedDevice {
     DeviceConfig config;
     std::unique_ptr<device::Device> device;
-    std::string absent = {};  // why it is not there, and `device` only stands in; empty: it is
+    std::string absent = {};     // why it is not there, and `device` only stands in; empty: it is
+    std::uint64_t drive_id = 0;  // in its label; 0: none, and its wear is not recorded
   };
 
   Config config;                              // neither its devices nor its catalog are looked at
@@ -87,6 +88,7 @@ class PoolImpl final : public Pool {
   explicit PoolImpl(PoolParts parts);
 
   Result<void> OpenStore(std::unique_ptr<catalog::Catalog> catalog);
+  Result<void> RestoreWear(catalog::Catalog& catalog);
   Result<void> MakeLanes();
   Result<std::unique_ptr<Lane>> MakeLane(std::span<const std::size_t> devices) const;
   void TakeInMemory() const;
@@ -94,8 +96,8 @@ class PoolImpl final : public Pool {
   Result<void> CheckRemovable(std::size_t device) const;
   Status RecordNow();
   bool WaitUntilEmpty(std::size_t device);
-  Result<std::unique_ptr<device::Device>> LabelDrive(std::size_t device,
-                                                     const DeviceConfig& by) const;
+  Result<std::unique_ptr<device::Device>> LabelDrive(std::size_t device, const DeviceConfig& by,
+                                                     std::uint64_t drive_id) const;
   void KeepWhatIsHeld();
 
   const Config config_;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <iterator>
 #include <unordered_set>
@@ -17,11 +18,18 @@ namespace {
 constexpr std::int64_t kIntervalNs = 1'000'000'000;
 constexpr std::int64_t kLookNs = 100'000'000;  // at a flush, event or none
 constexpr std::int64_t kPauseNs = 1'000'000;   // between looks at a drive that needs polling
+constexpr std::int64_t kWearIntervalNs = 5'000'000'000;
 
 }  // namespace
 
 void SayOnStderr(const std::string& sentence) {
   std::fprintf(stderr, "kvpool: %s\n", sentence.c_str());
+}
+
+std::int64_t UnixSeconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 Recorder::Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
@@ -175,6 +183,7 @@ void Recorder::End() {
   next_ns_ = clock_.NowNs() + kIntervalNs;
   for (const Waiter& waiter : served_) Settle(waiter, status);
   served_.clear();
+  RecordWear();
 }
 
 // Of a put, only the blocks with units on a drive that was not flushed have failed. What a flush
@@ -256,6 +265,22 @@ Status Recorder::Apply() {
   changes_.clear();
   changes_.swap(kept_back_);
   return Status::kOk;
+}
+
+// After whoever waited was served. What fails is tried again: counting late costs little.
+void Recorder::RecordWear() {
+  const std::int64_t now_ns = clock_.NowNs();
+  if (!catalog_ || (!last_ && now_ns - wear_ns_ < kWearIntervalNs)) return;
+  std::vector<catalog::WearRow> rows = store_.Wear(UnixSeconds());
+  std::erase_if(rows, [](const catalog::WearRow& row) { return row.device_id == 0; });
+  const bool same = std::equal(rows.begin(), rows.end(), wear_.begin(), wear_.end(),
+                               [](const catalog::WearRow& a, const catalog::WearRow& b) {
+                                 return a.bytes_written == b.bytes_written;
+                               });
+  wear_ns_ = now_ns;
+  if (rows.empty() || (same && !last_)) return;
+  std::lock_guard lock(catalog_mutex_);
+  if (catalog_->RecordWear(rows)) wear_ = std::move(rows);
 }
 
 std::int64_t Recorder::NextStepNs() {

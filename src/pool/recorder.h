@@ -31,6 +31,9 @@ class FlushSink {
   virtual void Flushed(Operation& operation, Status status) = 0;
 };
 
+// The wall clock, which may jump.
+std::int64_t UnixSeconds();
+
 // Every second, and at once when somebody waits: flushes the drives, then writes the changed rows
 // in one transaction. Units reach the drive before the row that names them.
 // Threads: Add and SpaceId from any; Step and Sleep from one.
@@ -80,6 +83,7 @@ class Recorder {
   void KeepBack();
   void Settle(const Waiter& waiter, Status status);
   bool ExpireWaiters();
+  void RecordWear();
   void Wake();
 
   Store& store_;
@@ -97,6 +101,8 @@ class Recorder {
   // Of the thread that steps.
   std::vector<Waiter> served_;            // by the recording under way
   std::vector<catalog::Change> changes_;  // not recorded yet
+  std::vector<catalog::WearRow> wear_;    // as last recorded
+  std::int64_t wear_ns_ = 0;              // when
   std::vector<std::unique_ptr<DriveFlush>> flushes_;
   std::vector<std::unique_ptr<DriveFlush>> held_;  // given up, but not by their drives
   std::vector<catalog::Change> kept_back_;         // of blocks with units that are not flushed

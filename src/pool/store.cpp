@@ -343,6 +343,20 @@ Store::Audit Store::audit() const {
   return audit;
 }
 
+std::vector<catalog::WearRow> Store::Wear(std::int64_t now_unix_s) const {
+  MutexLock lock(mutex_);
+  std::vector<catalog::WearRow> rows;
+  for (const auto& slot : devices_) {
+    rows.push_back({.device_id = slot->drive_id,
+                    .bytes_written = slot->bytes_written_before + slot->bytes_written.load(),
+                    .budget_left = slot->budget.limited()
+                                       ? slot->budget.Held(options_.clock->NowNs())
+                                       : catalog::WearRow::kNoBudget,
+                    .recorded_unix_s = now_unix_s});
+  }
+  return rows;
+}
+
 std::uint64_t Store::BlockBytes(Space space, Key key) const {
   MutexLock lock(mutex_);
   const EntryId entry = index_.Find(space.id, key);

@@ -87,7 +87,8 @@ class Store {
   void FinishMove(Move& move);
 
   // Another device stands in the place of `index`, on which nothing lies and nothing is in flight.
-  void Replace(std::size_t index, std::unique_ptr<device::Device> by, const DeviceConfig& config);
+  void Replace(std::size_t index, std::unique_ptr<device::Device> by, const DeviceConfig& config,
+               std::uint64_t drive_id);
   // The leased views of a finished get, in block order.
   void FillViews(Operation& operation, GetRequest& get) const;
   void Unpin(const Operation& operation);
@@ -123,6 +124,8 @@ class Store {
   std::vector<DeviceInfo> Devices() const;
   // Nothing lies there, but for slots that a device which does not answer may still write to.
   bool IsEmpty(std::size_t device) const;
+  // Of each device, to be recorded and shown: what was ever written, what may be written yet.
+  std::vector<catalog::WearRow> Wear(std::int64_t now_unix_s) const;
 
   // Keys of every visible block of a space, for checking and inspection.
   std::vector<std::string> Keys(Space space) const;
@@ -145,6 +148,7 @@ class Store {
   Speed SpeedOf(const DeviceSlot& slot) const;
   double PlacementRate(const DeviceSlot& slot) const;
   void Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) KVPOOL_REQUIRES(mutex_);
+  std::uint64_t BudgetLeft(DeviceSlot& slot) const KVPOOL_REQUIRES(mutex_);
   std::uint64_t FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const
       KVPOOL_REQUIRES(mutex_);
   std::uint64_t UsableUnits(std::size_t device, std::uint32_t space, std::uint32_t slot_bytes,

@@ -100,6 +100,8 @@ bool Store::FindRoom(Move& move, std::size_t first, bool durable, bool may_evict
   const auto view = index_.View(move.units[first].entry);
   const std::uint32_t space = view.space;
   const std::uint32_t slot_bytes = view.shape.slot_bytes;
+  // Where write budgets are spent, evicting makes no room.
+  may_evict &= AttainableUnits(view.shape, durable) >= needed;
   while (FreeUnits(space, slot_bytes, durable) < needed) {
     if (!may_evict || !EvictOne()) return false;
   }
@@ -111,6 +113,7 @@ bool Store::FindRoom(Move& move, std::size_t first, bool durable, bool may_evict
     if (shares[device] == 0) continue;
     slots.clear();
     KVPOOL_CHECK(devices_[device]->space->Allocate(space, slot_bytes, shares[device], slots));
+    devices_[device]->budget.Spend(shares[device] * slot_bytes);
     for (const std::uint64_t offset : slots) {
       MovedUnit& unit = move.units[next++];
       unit.to = {static_cast<layout::DeviceIndex>(device), offset, unit.from.checksum()};

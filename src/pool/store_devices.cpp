@@ -44,7 +44,8 @@ void Store::LookAtDevices() {
 }
 
 bool Store::Takes(std::size_t device, bool durable) const {
-  return (closed_ >> device & 1) == 0 && !(durable && devices_[device]->volatile_bytes);
+  DeviceSlot& slot = *devices_[device];
+  return (closed_ >> device & 1) == 0 && !(durable && slot.volatile_bytes) && BudgetLeft(slot) > 0;
 }
 
 bool Store::IsLost(const index::EntryView& view, std::uint64_t drained) {
@@ -126,6 +127,7 @@ bool Store::IsEmpty(std::size_t device) const {
 
 std::vector<DeviceInfo> Store::Devices() const {
   const std::vector<double> shares = WantedShares();
+  const std::vector<catalog::WearRow> wear = Wear(0);
   std::vector<DeviceInfo> devices;
   MutexLock lock(mutex_);  // a device may be replaced
   for (std::size_t i = 0; i < devices_.size(); ++i) {
@@ -143,6 +145,9 @@ std::vector<DeviceInfo> Store::Devices() const {
                        .share = shares[i],
                        .bytes_read = slot.bytes_read.load(),
                        .bytes_written = slot.bytes_written.load(),
+                       .bytes_written_ever = wear[i].bytes_written,
+                       .write_budget_per_day = slot.config.write_budget_per_day,
+                       .write_budget_left = slot.budget.limited() ? wear[i].budget_left : 0,
                        .io_errors = slot.health.io_errors(),
                        .checksum_failures = slot.health.checksum_failures(),
                        .missed_deadlines = slot.health.missed_deadlines(),

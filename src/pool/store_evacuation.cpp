@@ -127,13 +127,16 @@ void Store::FinishEvacuated(const MovedUnit& unit) {
 }
 
 void Store::Replace(std::size_t index, std::unique_ptr<device::Device> by,
-                    const DeviceConfig& config) {
+                    const DeviceConfig& config, std::uint64_t drive_id) {
   MutexLock lock(mutex_);
   DeviceSlot& slot = *devices_[index];
   slot.former.push_back(std::exchange(slot.device, std::move(by)));
   slot.config = config;
   slot.former_speeds.push_back(
       std::exchange(slot.speed, std::make_unique<SpeedMeter>(slot.ConfiguredSpeed())));
+  slot.drive_id = drive_id;
+  slot.budget = WriteBudget(config.write_budget_per_day);
+  slot.bytes_written_before = 0 - slot.bytes_written.load();  // the count starts anew
   const device::Traits& traits = slot.device->traits();
   slot.space.emplace(0, traits.capacity_bytes / kSlabBytes * kSlabBytes);
   slot.bytes_flushed.store(slot.bytes_written.load());
