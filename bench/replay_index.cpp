@@ -3,7 +3,10 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/checksum.h"
+#include "base/limits.h"
 #include "index/index.h"
+#include "index/second_sight.h"
 
 namespace kvpool::bench {
 namespace {
@@ -12,8 +15,9 @@ constexpr std::uint32_t kSpace = 1;
 
 class Replayer {
  public:
-  Replayer(std::unique_ptr<index::EvictionPolicy> policy, std::uint64_t capacity_blocks)
-      : index_(std::move(policy)), capacity_blocks_(capacity_blocks) {}
+  Replayer(std::unique_ptr<index::EvictionPolicy> policy, std::uint64_t capacity_blocks,
+           Admission admission)
+      : index_(std::move(policy)), capacity_blocks_(capacity_blocks), admission_(admission) {}
 
   void Run(const trace::TraceRequest& request) {
     ++result_.requests;
@@ -40,6 +44,10 @@ class Replayer {
       index_.Reference(entry, parent);
       return;
     }
+    if (admission_ == Admission::kSecondSight && !second_sight_.Admit(Digest(key, kSpace))) {
+      ++result_.declined;
+      return;
+    }
     entry = index_.Reserve({.space = kSpace, .key = key, .ordinal = ordinal, .parent = parent});
     index_.Publish(entry);
     KVPOOL_CHECK(!index_.Unpin(entry));
@@ -57,6 +65,8 @@ class Replayer {
 
   index::Index index_;
   std::uint64_t capacity_blocks_;
+  Admission admission_;
+  index::SecondSight second_sight_{kMaxRememberedKeys};
   IndexReplay result_;
   std::vector<Key> keys_;
 };
@@ -64,19 +74,19 @@ class Replayer {
 }  // namespace
 
 IndexReplay ReplayIndex(const trace::Trace& trace, std::unique_ptr<index::EvictionPolicy> policy,
-                        std::uint64_t capacity_blocks) {
+                        std::uint64_t capacity_blocks, Admission admission) {
   KVPOOL_CHECK(capacity_blocks > 0);
-  Replayer replayer(std::move(policy), capacity_blocks);
+  Replayer replayer(std::move(policy), capacity_blocks, admission);
   for (const trace::TraceRequest& request : trace.requests) replayer.Run(request);
   return replayer.Finish();
 }
 
 Result<IndexReplay> ReplayIndex(const trace::Trace& trace, std::string_view policy,
-                                std::uint64_t capacity_blocks) {
+                                std::uint64_t capacity_blocks, Admission admission) {
   auto made = index::MakeEvictionPolicy(policy);
   if (!made) return tl::unexpected(std::move(made.error()));
   if (capacity_blocks == 0) return Fail(Status::kInvalid, "The capacity must be at least 1 block.");
-  return ReplayIndex(trace, std::move(*made), capacity_blocks);
+  return ReplayIndex(trace, std::move(*made), capacity_blocks, admission);
 }
 
 }  // namespace kvpool::bench

@@ -164,5 +164,25 @@ TEST(ReplayIndex, RefusesWhatItDoesNotKnow) {
   EXPECT_FALSE(ReplayIndex({}, "lru", 0).has_value());
 }
 
+trace::Trace Requests(const std::vector<std::vector<std::uint64_t>>& requests) {
+  trace::Trace trace;
+  for (const auto& ids : requests) {
+    trace.requests.emplace_back();
+    trace.requests.back().hash_ids = ids;
+  }
+  return trace;
+}
+
+TEST(ReplayIndex, SecondSightStoresWhatComesAgain) {
+  const trace::Trace trace = Requests({{1, 2}, {1, 3}, {1, 3}, {1, 3}});
+  const IndexReplay all = *ReplayIndex(trace, "lru", 10);
+  EXPECT_EQ(all.inserts, 3u);
+  EXPECT_EQ(all.leading_hits, 5u);
+  const IndexReplay second = *ReplayIndex(trace, "lru", 10, Admission::kSecondSight);
+  EXPECT_EQ(second.inserts, 2u);
+  EXPECT_EQ(second.declined, 3u);
+  EXPECT_EQ(second.leading_hits, 3u);
+}
+
 }  // namespace
 }  // namespace kvpool::bench

@@ -190,6 +190,10 @@ Result<void> Replay::Put(std::span<const std::uint64_t> hash_ids, std::size_t fi
 void Replay::CountStored() {
   for (const Status status : put_.results()) {
     if (status == Status::kExists) continue;
+    if (status == Status::kDeclined) {
+      ++report_.declined_blocks;
+      continue;
+    }
     ++(status == Status::kOk ? report_.stored_blocks : report_.refused_blocks);
     if (status == Status::kOk) report_.bytes_put += options_.bytes_per_block;
   }

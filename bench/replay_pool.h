@@ -27,8 +27,9 @@ struct PoolReplayReport {
   std::uint64_t hit_blocks = 0;   // in leading runs, delivered intact
   std::uint64_t lost_blocks = 0;  // matched, and not found when they were to be read
   std::uint64_t stored_blocks = 0;
-  std::uint64_t refused_blocks = 0;  // put and not stored: no space, or a failing device
-  std::uint64_t wrong_bytes = 0;     // delivered as intact and not what was stored: a defect
+  std::uint64_t declined_blocks = 0;  // by the pool's admission policy
+  std::uint64_t refused_blocks = 0;   // put and not stored: no space, or a failing device
+  std::uint64_t wrong_bytes = 0;      // delivered as intact and not what was stored: a defect
   std::uint64_t evictions = 0;
   std::uint64_t bytes_got = 0;
   std::uint64_t bytes_put = 0;

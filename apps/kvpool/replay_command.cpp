@@ -77,6 +77,13 @@ void AddReplay(CLI::App& app, Action& action) {
       ->check(WholeNumber())
       ->delimiter(',')
       ->type_name("LIST");
+  command
+      .add_option("--admission", options->admissions,
+                  "With --index-only, which blocks are stored: all, second-sight")
+      ->check(CLI::IsMember({"all", "second-sight"}))
+      ->delimiter(',')
+      ->type_name("LIST")
+      ->capture_default_str();
   command.add_option("--pool", options->pool, "The pool to replay through")->type_name("POOL.toml");
   AddBytes(command, "--bytes-per-block", options->bytes_per_block,
            "With --pool, the size of a block; hit ratios do not depend on it");

@@ -19,6 +19,7 @@ struct ReplayOptions {
   bool index_only = false;
   std::vector<std::string> policies{"default"};
   std::vector<std::uint64_t> capacity_blocks;
+  std::vector<std::string> admissions{"all"};  // "all", "second-sight"
 
   std::filesystem::path pool;
   std::uint64_t bytes_per_block = 64 * 1024;

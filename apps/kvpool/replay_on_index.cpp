@@ -16,19 +16,40 @@ std::string Settings(const ReplayOptions& options) {
                   std::filesystem::path(options.trace).filename().string(), options.limit);
   for (const std::string& policy : options.policies) settings += " " + policy;
   for (const std::uint64_t blocks : options.capacity_blocks) settings += fmt::format(" {}", blocks);
+  for (const std::string& admission : options.admissions) settings += " " + admission;
   return settings;
 }
 
-Row RowOf(const std::string& policy, std::uint64_t capacity, const bench::IndexReplay& replay,
-          double seconds) {
+struct Case {
+  std::uint64_t capacity;
+  std::string policy;
+  std::string admission;
+};
+
+std::vector<Case> CasesOf(const ReplayOptions& options) {
+  std::vector<Case> cases;
+  for (const std::uint64_t capacity : options.capacity_blocks) {
+    for (const std::string& policy : options.policies) {
+      for (const std::string& admission : options.admissions) {
+        cases.push_back({capacity, policy, admission});
+      }
+    }
+  }
+  return cases;
+}
+
+Row RowOf(const Case& one, const bench::IndexReplay& replay, double seconds) {
   return {{"bench", "replay-index"},
-          {"case", fmt::format("capacity={}", capacity)},
-          {"method", policy},
+          {"case", fmt::format("capacity={}", one.capacity)},
+          {"method", one.policy},
+          {"admission", one.admission},
           {"seconds", seconds},
           {"prefix_hit_ratio", replay.hit_ratio()},
           {"requests", replay.requests},
           {"blocks", replay.references},
           {"hit_blocks", replay.leading_hits},
+          {"stored_blocks", replay.inserts},
+          {"declined_blocks", replay.declined},
           {"evictions", replay.evictions},
           {"blocks_at_end", replay.blocks_at_end}};
 }
@@ -50,21 +71,23 @@ Result<void> ReplayOnIndex(const ReplayOptions& options) {
     trace->requests.resize(options.limit);
   }
   std::vector<Row> rows{Header(Settings(options))};
-  Table table({"policy", "blocks", "hit ratio", "hits", "references", "evictions"});
-  const auto runs = static_cast<double>(options.policies.size() * options.capacity_blocks.size());
+  Table table(
+      {"policy", "admission", "blocks", "hit ratio", "hits", "references", "stored", "evictions"});
+  const std::vector<Case> cases = CasesOf(options);
   Progress progress;
-  for (const std::uint64_t capacity : options.capacity_blocks) {
-    for (const std::string& policy : options.policies) {
-      progress.Show(fmt::format("{}, {} blocks", policy, capacity),
-                    static_cast<double>(rows.size() - 1) / runs);
-      const double before_s = progress.elapsed_s();
-      const auto replay = bench::ReplayIndex(*trace, policy, capacity);
-      if (!replay) return tl::unexpected(replay.error());
-      rows.push_back(RowOf(policy, capacity, *replay, progress.elapsed_s() - before_s));
-      table.Add({policy, fmt::format("{}", capacity), fmt::format("{:.4f}", replay->hit_ratio()),
-                 fmt::format("{}", replay->leading_hits), fmt::format("{}", replay->references),
-                 fmt::format("{}", replay->evictions)});
-    }
+  for (const Case& one : cases) {
+    progress.Show(fmt::format("{}, {} blocks", one.policy, one.capacity),
+                  static_cast<double>(rows.size() - 1) / static_cast<double>(cases.size()));
+    const double before_s = progress.elapsed_s();
+    const auto admission =
+        one.admission == "second-sight" ? Admission::kSecondSight : Admission::kAll;
+    const auto replay = bench::ReplayIndex(*trace, one.policy, one.capacity, admission);
+    if (!replay) return tl::unexpected(replay.error());
+    rows.push_back(RowOf(one, *replay, progress.elapsed_s() - before_s));
+    table.Add({one.policy, one.admission, fmt::format("{}", one.capacity),
+               fmt::format("{:.4f}", replay->hit_ratio()), fmt::format("{}", replay->leading_hits),
+               fmt::format("{}", replay->references), fmt::format("{}", replay->inserts),
+               fmt::format("{}", replay->evictions)});
   }
   progress.Clear();
   table.Print(PeopleStream(options.json));

@@ -89,6 +89,7 @@ std::vector<Row> Rows(const ReplayOptions& options, const Config& config, const 
                   {"hit_blocks", report.hit_blocks},
                   {"lost_blocks", report.lost_blocks},
                   {"stored_blocks", report.stored_blocks},
+                  {"declined_blocks", report.declined_blocks},
                   {"refused_blocks", report.refused_blocks},
                   {"wrong_bytes", report.wrong_bytes},
                   {"evictions", report.evictions},
@@ -112,14 +113,15 @@ std::vector<Row> Rows(const ReplayOptions& options, const Config& config, const 
 void Print(const Report& report, std::FILE* out) {
   fmt::print(out,
              "{} requests in {:.1f} s: {} of {} blocks were hits in a leading run ({:.4f})\n"
-             "got {}, put {}, {} evictions, {} blocks not stored, {} lost before they were read\n"
+             "got {}, put {}, {} evictions, {} blocks declined, {} not stored, {} lost before they "
+             "were read\n"
              "time of a retrieval: p50 {:.2f} ms, p90 {:.2f} ms, p99 {:.2f} ms, longest {:.2f} ms\n"
              "wrong bytes: {}\n",
              report.requests, report.seconds, report.hit_blocks, report.blocks,
              report.prefix_hit_ratio(), FormatBytes(report.bytes_got),
-             FormatBytes(report.bytes_put), report.evictions, report.refused_blocks,
-             report.lost_blocks, report.get_ms_p50, report.get_ms_p90, report.get_ms_p99,
-             report.get_ms_max, report.wrong_bytes);
+             FormatBytes(report.bytes_put), report.evictions, report.declined_blocks,
+             report.refused_blocks, report.lost_blocks, report.get_ms_p50, report.get_ms_p90,
+             report.get_ms_p99, report.get_ms_max, report.wrong_bytes);
   if (report.late_s_max > 0.1) {
     fmt::print(out, "at its worst {:.1f} s behind the trace's clock\n", report.late_s_max);
   }

@@ -48,15 +48,15 @@ struct SlowConfig {
 struct DeviceConfig {
   std::string name;  // unique in the pool
   DeviceKind kind = DeviceKind::kFile;
-  std::filesystem::path path;        // file or drive; empty for memory and kSpdk
-  std::uint64_t capacity_bytes = 0;  // a multiple of 2 MiB; 0 with a raw drive: all of it
-  int numa_node = -1;                // memory: the node it is bound to; -1: wherever
-  double read_bytes_per_s = 0;       // as measured by `kvpool probe`; 1 to 1e15
-  double write_bytes_per_s = 0;      // > 0
+  std::filesystem::path path;              // file or drive; empty for memory and kSpdk
+  std::uint64_t capacity_bytes = 0;        // a multiple of 2 MiB; 0 with a raw drive: all of it
+  int numa_node = -1;                      // memory: the node it is bound to; -1: wherever
+  double read_bytes_per_s = 0;             // as measured by `kvpool probe`; 1 to 1e15
+  double write_bytes_per_s = 0;            // > 0
   std::uint64_t write_budget_per_day = 0;  // bytes, of a drive that is to last; 0: no limit
-  bool accept_buffered = false;      // file: go through the page cache where O_DIRECT is refused
-  bool polled = false;               // kNvme, kDrive: the driver's poll queues, see docs/nvme.md
-  std::string address;               // kSpdk: a transport id, see docs/configuration.md
+  bool accept_buffered = false;  // file: go through the page cache where O_DIRECT is refused
+  bool polled = false;           // kNvme, kDrive: the driver's poll queues, see docs/nvme.md
+  std::string address;           // kSpdk: a transport id, see docs/configuration.md
   std::optional<SlowConfig> slow;
   std::string faults;  // a script of faults for tests, see docs/configuration.md; empty: none
 
@@ -80,6 +80,11 @@ enum class Placement : std::uint8_t {
   kEqual,      // RAID0-like, for comparison
 };
 
+enum class Admission : std::uint8_t {
+  kAll,          // whatever is put is stored
+  kSecondSight,  // a block is stored when its key was put before: spares drives
+};
+
 struct Config {
   static constexpr int kVersion = 1;
 
@@ -87,6 +92,7 @@ struct Config {
   std::string name = "kvpool";
   std::uint64_t unit_bytes = 256 * 1024;  // stripe unit: 32 KiB to 1 MiB, a power of two
   std::string policy = "default";         // eviction: see docs/eviction.md
+  Admission admission = Admission::kAll;
   Placement placement = Placement::kBandwidth;
   bool adapt = true;   // shares follow measured speeds; off: the configured ones, for comparison
   bool verify = true;  // checksums computed on put and checked on every read

@@ -87,7 +87,8 @@ struct PoolInfo {
   std::uint64_t blocks = 0;
   std::uint64_t block_bytes = 0;  // logical
   std::uint64_t evictions = 0;
-  std::uint64_t dirty_bytes = 0;          // lies in memory only: a crash would lose these blocks
+  std::uint64_t dirty_bytes = 0;  // lies in memory only: a crash would lose these blocks
+  std::uint64_t declined = 0;     // blocks that were put and not admitted, see Config::admission
   std::uint64_t blocks_lost_at_open = 0;  // recorded, but with units that did not survive
   std::vector<DeviceInfo> devices;
   std::vector<std::int32_t> lane_thread_ids;  // for accounting by /proc/self/task

@@ -46,10 +46,11 @@ class Request {
 };
 
 // Stores blocks that are absent (put-if-absent). Results: kOk, kExists (stored already, or being
-// stored by another request), kNoSpace, kInvalid, kIoError, kTimedOut, kUnsupported (`durable`
-// without a catalog). Completes when the blocks are visible to Match and get; with
-// `durable`, when they would survive a crash; one that ends with kIoError or kTimedOut may have left
-// blocks that are visible, and become durable later.
+// stored by another request), kDeclined (the admission policy wants to see the key once more
+// first), kNoSpace, kInvalid, kIoError, kTimedOut, kUnsupported (`durable` without a catalog).
+// Completes when the blocks are visible to Match and get; with `durable`, when they would survive a
+// crash; one that ends with kIoError or kTimedOut may have left blocks that are visible, and become
+// durable later.
 class PutRequest : public Request {
  public:
   // The same number of segments for every key, in key order: keys.size() * m of them. A block is
@@ -64,7 +65,7 @@ class PutRequest : public Request {
   Key parent;
 
   // Places the blocks on drives only, and completes when drives and catalog would bring them back
-  // after a power cut. Does not change a block that exists.
+  // after a power cut. Does not change a block that exists. Never declined.
   bool durable = false;
 };
 

@@ -19,6 +19,7 @@ enum class Status : std::uint8_t {
   kIoError,      // a device failed a read, write or flush
   kCorrupt,      // bytes are not the ones that were stored
   kUnsupported,  // this machine, kernel or build cannot do it
+  kDeclined,  // not stored, by the pool's admission policy: no error, and a later put may be taken
 };
 
 constexpr std::string_view ToString(Status status) {
@@ -45,6 +46,8 @@ constexpr std::string_view ToString(Status status) {
       return "corrupt";
     case Status::kUnsupported:
       return "unsupported";
+    case Status::kDeclined:
+      return "declined";
   }
   return "unknown status";
 }

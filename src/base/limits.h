@@ -18,6 +18,7 @@ inline constexpr std::size_t kMaxSlowSteps = 16;  // speeds that a slowed device
 inline constexpr std::uint32_t kMaxLayers = 1024;
 inline constexpr std::uint32_t kMaxUnitsPerBlock = 4096;
 inline constexpr std::size_t kMaxRequestsPerChannel = 1024;
+inline constexpr std::size_t kMaxRememberedKeys = 1 << 20;  // that were put and not stored
 
 // Space on a device is handed out in slabs; a slab is cut into equal slots of one space.
 inline constexpr std::uint64_t kSlabBytes = 2 * kMiB;

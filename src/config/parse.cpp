@@ -20,8 +20,9 @@ namespace {
 constexpr std::size_t kMaxFileBytes = kMiB;
 constexpr std::size_t kMaxProblems = 100;  // shown of a file that is no configuration at all
 constexpr std::array<std::string_view, 6> kKinds{"memory", "file", "block",
-                                                 "nvme",   "spdk", "drive"};  // as DeviceKind
-constexpr std::array<std::string_view, 2> kPlacements{"bandwidth", "equal"};  // as Placement
+                                                 "nvme",   "spdk", "drive"};   // as DeviceKind
+constexpr std::array<std::string_view, 2> kPlacements{"bandwidth", "equal"};   // as Placement
+constexpr std::array<std::string_view, 2> kAdmissions{"all", "second-sight"};  // as Admission
 
 void ReadPool(Reader& reader, const std::filesystem::path& relative_to, Config& config) {
   reader.Require("version", "1");
@@ -32,6 +33,9 @@ void ReadPool(Reader& reader, const std::filesystem::path& relative_to, Config& 
   auto placement = static_cast<std::size_t>(config.placement);
   reader.Choice("placement", kPlacements, placement);
   config.placement = static_cast<Placement>(placement);
+  auto admission = static_cast<std::size_t>(config.admission);
+  reader.Choice("admission", kAdmissions, admission);
+  config.admission = static_cast<Admission>(admission);
   reader.Flag("adapt", config.adapt);
   reader.Flag("verify", config.verify);
   reader.Path("catalog", relative_to, config.catalog);

@@ -72,6 +72,7 @@ Config AnyConfig() {
   config.policy = AnyName(1);
   config.unit_bytes = std::uint64_t{kMinSlotBytes} << *rc::gen::inRange(0, 6);
   config.placement = *rc::gen::element(Placement::kBandwidth, Placement::kEqual);
+  config.admission = *rc::gen::element(Admission::kAll, Admission::kSecondSight);
   config.adapt = *rc::gen::arbitrary<bool>();
   config.verify = *rc::gen::arbitrary<bool>();
   if (config.verify && *rc::gen::arbitrary<bool>()) config.catalog = "/catalog" + AnyText();

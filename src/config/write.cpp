@@ -106,6 +106,8 @@ void AddLink(const LinkConfig& link, std::string& out) {
 std::string Config::ToToml() const {
   std::string out = fmt::format("[pool]\nversion = {}\nname = {}\nunit = {}\npolicy = {}\n",
                                 version, Quoted(name), Size(unit_bytes), Quoted(policy));
+  out += fmt::format("admission = \"{}\"\n",
+                     admission == Admission::kSecondSight ? "second-sight" : "all");
   out += fmt::format("placement = \"{}\"\nadapt = {}\nverify = {}\n",
                      placement == Placement::kEqual ? "equal" : "bandwidth", adapt, verify);
   if (!catalog.empty()) out += fmt::format("catalog = {}\n", Quoted(catalog.string()));

@@ -196,6 +196,7 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
   StoreOptions options;
   options.unit_bytes = static_cast<std::uint32_t>(config_.unit_bytes);
   options.placement = config_.placement;
+  options.admission = config_.admission;
   options.adapt = config_.adapt;
   options.record_changes = catalog != nullptr;
   options.spill =

@@ -132,8 +132,20 @@ void Store::AdmitKeys(const PutRequest& put, Operation& operation) {
       operation.SetKeyStatus(key, Status::kExists);
       continue;
     }
+    if (!Admits(put, name)) {
+      operation.SetKeyStatus(key, Status::kDeclined);
+      counts_.declined += 1;
+      continue;
+    }
     operation.keys[key].shape = shape;
   }
+}
+
+// Only puts count as a sight: the match or get that goes before the first put of a block says no
+// more than the put does.
+bool Store::Admits(const PutRequest& put, Key key) {
+  if (options_.admission == Admission::kAll) return true;
+  return second_sight_.Admit(Digest(key, put.space.id)) || put.durable;
 }
 
 // The preceding block of the context, where the put knows it and it is present.

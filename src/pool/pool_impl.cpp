@@ -186,6 +186,7 @@ PoolInfo PoolImpl::info() const {
   info.block_bytes = counts.block_bytes;
   info.evictions = counts.evictions;
   info.dirty_bytes = counts.dirty_bytes;
+  info.declined = counts.declined;
   info.blocks_lost_at_open = lost_at_open_;
   info.devices = store_->Devices();
   for (const auto& lane : lanes_) {

@@ -11,9 +11,11 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/mutex.h"
 #include "catalog/catalog.h"
 #include "index/index.h"
+#include "index/second_sight.h"
 #include "kvpool/pool.h"
 #include "layout/placer.h"
 #include "pool/device_slot.h"
@@ -25,6 +27,7 @@ namespace kvpool::pool {
 struct StoreOptions {
   std::uint32_t unit_bytes = 0;
   Placement placement = Placement::kBandwidth;
+  Admission admission = Admission::kAll;
   bool adapt = true;            // place by the speeds that devices show
   bool record_changes = false;  // there is a catalog to keep
   bool spill = false;           // what lies in memory is copied to drives
@@ -111,6 +114,7 @@ class Store {
     std::uint64_t block_bytes = 0;
     std::uint64_t evictions = 0;
     std::uint64_t dirty_bytes = 0;
+    std::uint64_t declined = 0;
   };
   Counts counts() const;
   // For tests: what the index says of space, beside UsedBytes.
@@ -133,6 +137,7 @@ class Store {
 
  private:
   void AdmitKeys(const PutRequest& put, Operation& operation) KVPOOL_REQUIRES(mutex_);
+  bool Admits(const PutRequest& put, Key key) KVPOOL_REQUIRES(mutex_);
   void PlaceGroup(const PutRequest& put, Operation& operation, std::span<const std::uint32_t> keys,
                   std::uint64_t first_ordinal) KVPOOL_REQUIRES(mutex_);
   std::uint64_t MakeRoom(const layout::BlockShape& shape, std::uint32_t space, std::uint64_t units,
@@ -225,6 +230,7 @@ class Store {
   mutable Mutex mutex_;
   std::vector<SpaceState> spaces_ KVPOOL_GUARDED_BY(mutex_);
   index::Index index_ KVPOOL_GUARDED_BY(mutex_);
+  index::SecondSight second_sight_ KVPOOL_GUARDED_BY(mutex_){kMaxRememberedKeys};
   layout::Placer placer_ KVPOOL_GUARDED_BY(mutex_);
   std::uint64_t next_generation_ KVPOOL_GUARDED_BY(mutex_) = 1;
   std::vector<catalog::Change> changes_ KVPOOL_GUARDED_BY(mutex_);
