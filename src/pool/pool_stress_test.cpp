@@ -36,7 +36,7 @@ class Client {
   ~Client() { LetGo(); }
 
   void Step() {
-    const Blocks blocks = ContextOf(random_() % kContexts);
+    const Blocks blocks = ContextOf(static_cast<std::uint32_t>(random_() % kContexts));
     switch (random_() % 8) {
       case 0:
       case 1:
