@@ -65,6 +65,18 @@ sleep 1000
         self.assertFalse(all(honest[32:]), "nothing was lost")
         self.assertFalse(all(drive("lying", "--lying-drives", 1)[:17]))
 
+    def test_a_power_cut_before_anything_was_flushed_may_lose_it_all(self):
+        (self.folder / "write").write_text("""
+for at in $(seq 0 31); do dd if=/etc/passwd of=/dev/nvme0n1 bs=4k count=1 conv=sync oflag=direct seek=$at; done
+touch begun
+sleep 1000
+""", encoding="utf-8")
+        done = guest("--share", self.folder, "--power-off-from", "begun", "--power-off-after", 0.2,
+                     "--drive", "16M", "--drive", "16M", "--lose-unflushed", 7,
+                     "--keep-drives", self.folder / "drives", "--", "sh", "write")
+        self.assertEqual(done.returncode, 137, done.stderr)
+        self.assertRegex(done.stderr, r"drive0 [1-9][0-9]* of 32, drive1 0 of 0")
+
     def test_a_program_that_does_not_end_is_ended(self):
         done = guest("--no-drives", "--timeout", 1, "--", "sh", "-c", "echo begun; sleep 1000")
         self.assertEqual(done.returncode, 124)
