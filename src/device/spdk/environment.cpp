@@ -83,6 +83,8 @@ int InitEnvironment(bool hugepages) {
   options.lcore_map = processor.c_str();
   options.env_context = const_cast<char*>(more.c_str());
   options.no_huge = !hugepages;
+  // Else SPDK asks for --huge-unlink, which newer DPDK refuses beside --in-memory.
+  options.hugepage_single_segments = hugepages;
   if (!hugepages) options.mem_size = kPlainMemoryMib;
   if (hugepages && !SeesPhysicalAddresses()) options.iova_mode = "va";
   return spdk_env_init(&options);
