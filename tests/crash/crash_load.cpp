@@ -46,6 +46,7 @@ int RunLoad(const Options& options) {
   const auto pool = OpenPool(options);
   const Load load{.contexts = options.tight ? kTightContexts : kRoomyContexts,
                   .hold = options.tight,
+                  .age = !options.tight,
                   .early_acknowledgement = options.control == "early-ack"};
   std::atomic<bool> stop{false};
   std::vector<std::thread> threads;

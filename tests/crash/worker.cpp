@@ -27,6 +27,7 @@ Worker::Worker(Pool& pool, Log& log, const History& before, std::uint32_t number
   for (std::uint32_t i = 0; i < load.contexts; ++i) {
     Context& context = contexts_[i];
     context.id = {number, i};
+    context.ages = load.age && i % 3 == 1;
     for (std::uint32_t block = 0; block < kBlocks; ++block) {
       context.names.push_back(KeyOf(context.id, block));
       const auto known = before.keys.find(context.names.back());
@@ -44,8 +45,10 @@ void Worker::Step() {
   const std::uint64_t dice = random_() % 100;
   if (context.lease) {
     if (dice < 20) LetGo(context);
+  } else if (context.ages) {
+    LetAge(context);
   } else if (dice < 45) {
-    Put(context);
+    Put(context, random_() % 3 == 0);
   } else if (dice < 65) {
     Read(context);
   } else if (dice < 80) {
@@ -77,7 +80,15 @@ void Worker::Aim(Context& context) {
   }
 }
 
-void Worker::Put(Context& context) {
+// What an earlier process has put is dropped first: its age would begin before the log's.
+void Worker::LetAge(Context& context) {
+  if (context.put_here) return Read(context);
+  Drop(context);
+  Put(context, false);
+  context.put_here = true;
+}
+
+void Worker::Put(Context& context, bool durable) {
   Aim(context);
   std::string lines;
   for (std::uint32_t i = 0; i < kBlocks; ++i) {
@@ -91,7 +102,7 @@ void Worker::Put(Context& context) {
   put.keys = context.keys;
   put.from = segments_;
   put.ordinal = 0;
-  put.durable = random_() % 3 == 0;
+  put.durable = durable;
   Complete(put);
   lines.clear();
   const std::string now = std::to_string(NowMs());

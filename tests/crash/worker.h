@@ -16,6 +16,7 @@ namespace kvpool::crash {
 struct Load {
   std::uint32_t contexts = 9;  // of a worker
   bool hold = false;           // some durable contexts are kept from eviction
+  bool age = false;            // some are put once and left alone, to become durable by themselves
   // A control: what is merely visible is logged as durable, so the check must fail.
   bool early_acknowledgement = false;
 };
@@ -39,9 +40,12 @@ class Worker {
     std::vector<std::uint64_t> present;  // version that is there, if it is
     std::vector<bool> durable;
     std::unique_ptr<GetRequest> lease;
+    bool ages = false;
+    bool put_here = false;  // by this process
   };
 
-  void Put(Context& context);
+  void Put(Context& context, bool durable);
+  void LetAge(Context& context);
   void Read(Context& context);
   void Drop(Context& context);
   void Flush(Context& context);
