@@ -1,0 +1,55 @@
+#include "python/src/info.h"
+
+#include <pybind11/stl.h>
+
+namespace kvpool::python {
+namespace {
+
+namespace py = pybind11;
+
+py::dict DeviceDict(const DeviceInfo& device) {
+  py::dict dict;
+  dict["name"] = device.name;
+  dict["kind"] = device.kind;
+  dict["description"] = device.description;
+  dict["capacity_bytes"] = device.capacity_bytes;
+  dict["used_bytes"] = device.used_bytes;
+  dict["read_bytes_per_s"] = device.read_bytes_per_s;
+  dict["write_bytes_per_s"] = device.write_bytes_per_s;
+  dict["measured_read_bytes_per_s"] = device.measured_read_bytes_per_s;
+  dict["measured_write_bytes_per_s"] = device.measured_write_bytes_per_s;
+  dict["share"] = device.share;
+  dict["bytes_read"] = device.bytes_read;
+  dict["bytes_written"] = device.bytes_written;
+  dict["bytes_written_ever"] = device.bytes_written_ever;
+  dict["write_budget_per_day"] = device.write_budget_per_day;
+  dict["write_budget_left"] = device.write_budget_left;
+  dict["io_errors"] = device.io_errors;
+  dict["checksum_failures"] = device.checksum_failures;
+  dict["missed_deadlines"] = device.missed_deadlines;
+  dict["transfers_abandoned"] = device.transfers_abandoned;
+  dict["state"] = std::string(ToString(device.state));
+  dict["state_reason"] = device.state_reason;
+  return dict;
+}
+
+}  // namespace
+
+py::dict InfoDict(const PoolInfo& info) {
+  py::dict dict;
+  dict["name"] = info.name;
+  dict["blocks"] = info.blocks;
+  dict["block_bytes"] = info.block_bytes;
+  dict["evictions"] = info.evictions;
+  dict["dirty_bytes"] = info.dirty_bytes;
+  dict["declined"] = info.declined;
+  dict["blocks_lost_at_open"] = info.blocks_lost_at_open;
+  py::list devices;
+  for (const DeviceInfo& device : info.devices) devices.append(DeviceDict(device));
+  dict["devices"] = devices;
+  dict["lane_thread_ids"] = py::cast(info.lane_thread_ids);
+  dict["lane_spin_s"] = py::cast(info.lane_spin_s);
+  return dict;
+}
+
+}  // namespace kvpool::python

@@ -1,0 +1,91 @@
+// Uses: who is inside of something that may be closed, and the GIL they left outside.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "python/src/errors.h"
+
+namespace kvpool::python {
+
+// Threads: any. Entering never waits for more than another thread's counting.
+class Uses {
+ public:
+  bool Enter() {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return false;
+    ++inside_;
+    return true;
+  }
+  // By somebody who is inside.
+  void EnterAgain() {
+    const std::lock_guard lock(mutex_);
+    ++inside_;
+  }
+  void Leave() {
+    const std::lock_guard lock(mutex_);
+    if (--inside_ == 0) changed_.notify_all();
+  }
+  bool closed() const {
+    const std::lock_guard lock(mutex_);
+    return closed_;
+  }
+  // Nobody enters any more. True: this was the first to say so.
+  bool Refuse() {
+    const std::lock_guard lock(mutex_);
+    return !std::exchange(closed_, true);
+  }
+  // Without the GIL, which those inside need on their way out.
+  void AwaitNone() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return inside_ == 0; });
+  }
+  // Who refused is done with closing; others who close wait for that.
+  void End() {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  void AwaitEnd() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return ended_; });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  int inside_ = 0;
+  bool closed_ = false;
+  bool ended_ = false;
+};
+
+// Inside for as long as it lives. Raises Cancelled where that is closed.
+class Use {
+ public:
+  Use(Uses& uses, const char* what) : uses_(uses) {
+    if (!uses.Enter()) RaiseClosed(what);
+  }
+  ~Use() { uses_.Leave(); }
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+
+ private:
+  Uses& uses_;
+};
+
+// A use without the GIL. It ends after the GIL was taken again: who closes knows then that no
+// thread of this module still asks for the GIL, which would end it in the middle of C++ once the
+// interpreter is on its way out.
+class UnlockedUse {
+ public:
+  UnlockedUse(Uses& uses, const char* what) : use_(uses, what) {}
+
+ private:
+  Use use_;
+  pybind11::gil_scoped_release release_;
+};
+
+}  // namespace kvpool::python

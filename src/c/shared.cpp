@@ -1,0 +1,1 @@
+// The shared library is the room's archive; CMake wants a source.
