@@ -1,4 +1,5 @@
-# make install and find_package(kvpool): the target kvpool::kvpool, static, with all its rooms.
+# make install and find_package(kvpool): the target kvpool::kvpool, static, with all its rooms, and
+# kvpool::c, the shared library of the C face, which pkg-config finds, too.
 if(NOT TARGET kvpool_pool)
   return()
 endif()
@@ -14,11 +15,20 @@ set_target_properties(kvpool_library PROPERTIES EXPORT_NAME kvpool)
 set(KVPOOL_CMAKE_FOLDER ${CMAKE_INSTALL_LIBDIR}/cmake/kvpool)
 install(TARGETS kvpool_library ${KVPOOL_INSTALLED_ROOMS} EXPORT kvpool-targets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS kvpool_shared EXPORT kvpool-targets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT kvpool-targets NAMESPACE kvpool:: DESTINATION ${KVPOOL_CMAKE_FOLDER})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/kvpool DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET kvpool)
   install(TARGETS kvpool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
+
+# At install time, when the prefix is known.
+install(CODE "
+  set(PROJECT_VERSION ${PROJECT_VERSION})
+  set(CMAKE_INSTALL_LIBDIR ${CMAKE_INSTALL_LIBDIR})
+  set(CMAKE_INSTALL_INCLUDEDIR ${CMAKE_INSTALL_INCLUDEDIR})
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/kvpool.pc.in ${PROJECT_BINARY_DIR}/kvpool.pc @ONLY)")
+install(FILES ${PROJECT_BINARY_DIR}/kvpool.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
 configure_package_config_file(
   ${PROJECT_SOURCE_DIR}/cmake/kvpool-config.cmake.in ${PROJECT_BINARY_DIR}/kvpool-config.cmake

@@ -156,10 +156,7 @@ std::size_t ChannelCore::in_flight() {
 
 void ChannelCore::Close() {
   if (handle_->forked()) return;
-  if (!uses_.Refuse()) {
-    const py::gil_scoped_release release;
-    return uses_.AwaitEnd();
-  }
+  if (!uses_.Refuse()) return AwaitEnd(uses_);
   const std::uint64_t one = 1;  // those who wait leave
   [[maybe_unused]] const ssize_t written = write(event_fd_, &one, sizeof one);
   std::unordered_map<std::uint64_t, std::unique_ptr<Flight>> flights;

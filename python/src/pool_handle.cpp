@@ -110,10 +110,7 @@ void PoolHandle::Add(const std::shared_ptr<ChannelCore>& channel) {
 
 void PoolHandle::Close() {
   if (forked()) return;
-  if (!uses_.Refuse()) {
-    const py::gil_scoped_release release;
-    return uses_.AwaitEnd();
-  }
+  if (!uses_.Refuse()) return AwaitEnd(uses_);
   std::vector<std::weak_ptr<ChannelCore>> channels;
   {
     const std::lock_guard lock(mutex_);
@@ -131,6 +128,16 @@ void PoolHandle::Close() {
   }
   registry->uses.Leave();
   uses_.End();
+}
+
+void AwaitEnd(Uses& uses) {
+  if (uses.ended()) return;
+  registry->uses.EnterAgain();
+  {
+    const py::gil_scoped_release release;
+    uses.AwaitEnd();
+  }
+  registry->uses.Leave();
 }
 
 void CloseEverything() {

@@ -69,6 +69,9 @@ class PoolHandle : public std::enable_shared_from_this<PoolHandle> {
   std::vector<std::weak_ptr<ChannelCore>> channels_;
 };
 
+// For who closes what another thread is closing already: waits until that is done.
+void AwaitEnd(Uses& uses);
+
 inline constexpr char kThePool[] = "the pool";
 
 // Closes every handle of this process, for the interpreter's exit, and opens no more.

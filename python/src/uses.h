@@ -43,12 +43,17 @@ class Uses {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return inside_ == 0; });
   }
-  // Who refused is done with closing; others who close wait for that.
+  // Who refused is done with closing.
   void End() {
     const std::lock_guard lock(mutex_);
     ended_ = true;
     changed_.notify_all();
   }
+  bool ended() const {
+    const std::lock_guard lock(mutex_);
+    return ended_;
+  }
+  // Without the GIL.
   void AwaitEnd() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return ended_; });

@@ -33,8 +33,8 @@ struct OpenOptions {
 
 // The back end, wrapped as config.slow and config.faults say. A drive is held against other
 // processes, and other openings of this one, until the device is closed.
-// kNotFound (no such file, no label), kInvalid (in use, wrong label, shrunk, malformed faults),
-// kUnsupported (O_DIRECT refused, another version), kCorrupt, kNoSpace, kIoError.
+// kNotFound (no such file, no label), kBusy (in use), kInvalid (wrong label, shrunk, malformed
+// faults), kUnsupported (O_DIRECT refused, another version), kCorrupt, kNoSpace, kIoError.
 Result<std::unique_ptr<Device>> OpenDevice(const DeviceConfig& config,
                                            const OpenOptions& options = {});
 

@@ -254,7 +254,7 @@ class Strangers(CliTest):
         pool = self.created_pool()
         with open(self.path("b"), "rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            self.refuse("info", "--pool", pool, code=2, words=[self.path("b"), "in use"])
+            self.refuse("info", "--pool", pool, code=1, words=[self.path("b"), "in use"])
         self.succeed("info", "--pool", pool)
 
 

@@ -87,6 +87,7 @@ TEST_P(OnDrive, IsHeldByOneOpeningAtATime) {
   ASSERT_TRUE(first) << first.error().message;
   const auto second = OpenDevice(config());
   ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().status, Status::kBusy);
   EXPECT_THAT(second.error().message, ::testing::HasSubstr("in use"));
 }
 

@@ -11,6 +11,20 @@ set(example ${BUILD}/example)
 file(REMOVE_RECURSE ${prefix} ${example})
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
 run(${CMAKE_COMMAND} -S ${SOURCE} -B ${example} -G ${GENERATOR} -D CMAKE_PREFIX_PATH=${prefix}
-    -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_CXX_FLAGS=${FLAGS} -D CMAKE_BUILD_TYPE=Release)
+    -D CMAKE_C_COMPILER=${C_COMPILER} -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_C_FLAGS=${FLAGS} -D CMAKE_CXX_FLAGS=${FLAGS} -D CMAKE_BUILD_TYPE=Release)
 run(${CMAKE_COMMAND} --build ${example})
 run(${example}/embed)
+
+# The C face: with find_package, and as a makefile would by pkg-config.
+file(WRITE ${example}/pool.toml "[pool]\nversion = 1\n[[device]]\nname = \"ram\"\nkind = \"memory\"\n"
+     "capacity = \"16MiB\"\nread_bandwidth = \"1GB/s\"\nwrite_bandwidth = \"1GB/s\"\n")
+run(${example}/embed_c ${example}/pool.toml)
+file(GLOB_RECURSE found ${prefix}/*/kvpool.pc)
+get_filename_component(folder ${found} DIRECTORY)
+set(ENV{PKG_CONFIG_PATH} ${folder})
+execute_process(COMMAND pkg-config --cflags --libs kvpool OUTPUT_VARIABLE flags COMMAND_ERROR_IS_FATAL ANY)
+separate_arguments(flags UNIX_COMMAND "${flags}")
+separate_arguments(FLAGS)
+run(${C_COMPILER} -std=c99 ${FLAGS} -o ${example}/embed_pc ${SOURCE}/embed.c ${flags})
+get_filename_component(folder ${folder} DIRECTORY)
+run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${folder} ${example}/embed_pc ${example}/pool.toml)

@@ -93,6 +93,7 @@ TEST_F(BlockDevice, IsHeldByOneOpeningAtATime) {
   ASSERT_TRUE(first);
   const auto second = OpenDevice(config_);
   ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().status, Status::kBusy);
   EXPECT_NE(second.error().message.find("in use"), std::string::npos);
 }
 

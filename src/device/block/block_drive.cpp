@@ -61,7 +61,7 @@ Result<std::unique_ptr<BlockDrive>> BlockDrive::Open(const std::string& path, Ra
   });
   if (error == EBUSY) {
     return Fail(
-        Status::kInvalid,
+        Status::kBusy,
         fmt::format("{} is in use: it is mounted, part of an array, or held by another pool; "
                     "release it first, or choose another drive",
                     path),

@@ -70,7 +70,7 @@ Result<void> Hold(int fd, const std::string& path) {
   });
   if (error == 0) return {};
   if (held) return SystemFailure("lock", path, error);
-  return Fail(Status::kInvalid,
+  return Fail(Status::kBusy,
               fmt::format("{} is in use by another pool or process: close that one first", path),
               EWOULDBLOCK);
 }

@@ -177,7 +177,7 @@ TEST_F(FileDevice, IsHeldByOneOpeningAtATime) {
   Create();
   auto first = OpenDevice(config_);
   ASSERT_TRUE(first);
-  ExpectRefused(OpenDevice(config_), Status::kInvalid, "in use");
+  ExpectRefused(OpenDevice(config_), Status::kBusy, "in use");
   EXPECT_FALSE(RemoveDevice(config_));
   EXPECT_TRUE(ReadLabel(config_));
   first->reset();

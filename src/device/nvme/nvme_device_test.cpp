@@ -54,9 +54,10 @@ class NvmeDevice : public ::testing::Test {
     auto created = CreateDevice(config_, Creation());
     ASSERT_TRUE(created) << created.error().message;
   }
-  static void ExpectRefused(const Result<std::unique_ptr<Device>>& opened, const char* words) {
+  static void ExpectRefused(const Result<std::unique_ptr<Device>>& opened, const char* words,
+                            Status status = Status::kInvalid) {
     ASSERT_FALSE(opened);
-    EXPECT_EQ(opened.error().status, Status::kInvalid);
+    EXPECT_EQ(opened.error().status, status);
     EXPECT_NE(opened.error().message.find(words), std::string::npos) << opened.error().message;
   }
 
@@ -180,14 +181,14 @@ TEST_F(NvmeDevice, IsHeldAgainstEitherNode) {
     auto device = OpenDevice(config_);
     ASSERT_TRUE(device);
     for (const DeviceConfig& other : {config_, block, by_block}) {
-      ExpectRefused(OpenDevice(other), "in use");
+      ExpectRefused(OpenDevice(other), "in use", Status::kBusy);
       EXPECT_FALSE(RemoveDevice(other, 7));
       EXPECT_TRUE(ReadLabel(other));
     }
   }
   auto device = OpenDevice(block);
   ASSERT_TRUE(device);
-  ExpectRefused(OpenDevice(config_), "in use");
+  ExpectRefused(OpenDevice(config_), "in use", Status::kBusy);
 }
 
 TEST_F(NvmeDevice, ClosingFreesTheDriveAtOnce) {

@@ -34,7 +34,7 @@ struct alignas(kIoAlignment) Page {
 std::uint64_t AddressOf(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
 
 tl::unexpected<Error> InUse(const std::string& path) {
-  return Fail(Status::kInvalid,
+  return Fail(Status::kBusy,
               fmt::format("{} is in use: it is mounted, part of an array, or held by another pool; "
                           "release it first, or choose another drive",
                           path),

@@ -57,7 +57,7 @@ class SpdkTenant {
 class SpdkController {
  public:
   // One controller has one object, however many namespaces of it are open. kNotFound (nothing
-  // there), kInvalid (in use, refused), kUnsupported, kIoError.
+  // there), kBusy (in use), kInvalid (refused), kUnsupported, kIoError.
   static Result<std::shared_ptr<SpdkController>> Attach(const SpdkAddress& address);
   ~SpdkController();  // no pair and no tenant is left
   SpdkController(const SpdkController&) = delete;

@@ -26,7 +26,7 @@ Result<HostLock> HostLock::Take(const std::string& name) {
   }
   if (error == 0) return HostLock(std::move(fd));
   if (error == EADDRINUSE) {
-    return Fail(Status::kInvalid,
+    return Fail(Status::kBusy,
                 fmt::format("{} is in use by another pool or process: close that one first", name),
                 error);
   }

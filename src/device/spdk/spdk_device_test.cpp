@@ -56,7 +56,7 @@ TEST(SpdkDevice, IsOpenOnce) {
   ASSERT_TRUE(device) << device.error().message;
   const auto again = OpenDevice(config);
   ASSERT_FALSE(again);
-  EXPECT_EQ(again.error().status, Status::kInvalid);
+  EXPECT_EQ(again.error().status, Status::kBusy);
   EXPECT_THAT(again.error().message, HasSubstr("in use"));
   EXPECT_TRUE(ReadLabel(config)) << "a label can be read whoever has the drive";
   device->reset();
