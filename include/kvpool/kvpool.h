@@ -87,7 +87,8 @@ KVPOOL_API const char* kvpool_version(void);
 
 /* Makes the files and the catalog that a pool file names. */
 KVPOOL_API kvpool_status kvpool_create(const char* pool_file, kvpool_error* error);
-/* Opens what kvpool_create made; with `create` other than 0 makes it first where nothing is there. */
+/* Opens what kvpool_create made; with `create` other than 0 makes it first where nothing is there.
+ */
 KVPOOL_API kvpool_status kvpool_open(const char* pool_file, int create, kvpool_pool** pool,
                                      kvpool_error* error);
 /* Waits for the pool's threads, records what is to survive and frees the pool. KVPOOL_BUSY while a

@@ -125,8 +125,7 @@ void BindChannel(py::module_& module) {
            "do not read from it.")
       .def_property_readonly("in_flight", &ChannelCore::in_flight,
                              "Requests that were submitted and not polled yet.")
-      .def("close", &ChannelCore::Close,
-           "Waits for what is in flight and forgets it. Idempotent.")
+      .def("close", &ChannelCore::Close, "Waits for what is in flight and forgets it. Idempotent.")
       .def_readwrite("_on_close", &ChannelCore::on_close)
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](ChannelCore& self, const py::args&) { self.Close(); });

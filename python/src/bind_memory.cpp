@@ -37,10 +37,11 @@ void BindMemory(py::module_& module) {
       .def("__repr__", [](const RawSegment& segment) {
         return fmt::format("kvpool.Segment({:#x}, {})", segment.address, segment.nbytes);
       });
-  py::class_<PoolMemory>(module, "Memory", py::buffer_protocol(),
-                         "2 MiB-aligned memory for transfers without a copy; see Pool.allocate. "
-                         "A writable buffer of bytes: memoryview(memory), numpy.frombuffer(memory), "
-                         "torch.frombuffer(memory, dtype=...).")
+  py::class_<PoolMemory>(
+      module, "Memory", py::buffer_protocol(),
+      "2 MiB-aligned memory for transfers without a copy; see Pool.allocate. "
+      "A writable buffer of bytes: memoryview(memory), numpy.frombuffer(memory), "
+      "torch.frombuffer(memory, dtype=...).")
       .def_buffer(&BufferOf)
       .def_property_readonly(
           "nbytes", [](const PoolMemory& memory) { return memory.memory().bytes().size(); },

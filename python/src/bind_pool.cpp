@@ -103,10 +103,9 @@ void BindSpace(py::module_& module) {
            "has to be computed.")
       .def("drop", &Drop, arg("keys"), py::kw_only(), arg("deadline") = py::none(),
            "Removes blocks: OK or NOT_FOUND for each.")
-      .def("flush", &Flush, arg("keys") = py::tuple(), py::kw_only(),
-           arg("deadline") = py::none(),
+      .def("flush", &Flush, arg("keys") = py::tuple(), py::kw_only(), arg("deadline") = py::none(),
            "Returns when the named blocks are durable, or without keys all that was put before, "
-           "with one result for the whole. UNSUPPORTED where the pool has no catalog.");
+           "with one result for the whole. UNSUPPORTED for blocks of a pool without a catalog.");
 }
 
 void BindPool(py::module_& module) {

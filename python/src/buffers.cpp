@@ -78,9 +78,10 @@ void Buffers::AddBuffer(py::handle buffer) {
   if (AddView(buffer)) return;
   if (IsTensor(buffer)) return AddTensor(buffer);
   if (PyObject_CheckBuffer(buffer.ptr()) != 0) {
-    Refuse(fmt::format("of type {} does not give its bytes: give a view of them, "
-                       "such as array.view(numpy.uint8)",
-                       Py_TYPE(buffer.ptr())->tp_name));
+    Refuse(
+        fmt::format("of type {} does not give its bytes: give a view of them, "
+                    "such as array.view(numpy.uint8)",
+                    Py_TYPE(buffer.ptr())->tp_name));
   }
   Refuse(fmt::format("is bytes-like, a tensor with __dlpack__, or a kvpool.Segment, not {}",
                      Py_TYPE(buffer.ptr())->tp_name));

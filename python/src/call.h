@@ -29,8 +29,10 @@ class Call {
  public:
   using Seconds = std::optional<double>;
 
-  static constexpr struct Drop {} kDrop{};
-  static constexpr struct Flush {} kFlush{};
+  static constexpr struct Drop {
+  } kDrop{};
+  static constexpr struct Flush {
+  } kFlush{};
 
   Call(Space space, pybind11::handle keys, pybind11::handle blocks, PutOptions options,
        Seconds deadline);

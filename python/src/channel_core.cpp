@@ -16,8 +16,8 @@ std::chrono::steady_clock::time_point Until(std::optional<double> timeout_s) {
   using Clock = std::chrono::steady_clock;
   constexpr double kAYear = 365.0 * 86'400;
   const double seconds = std::clamp(timeout_s.value_or(kAYear), 0.0, kAYear);
-  return Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                            std::chrono::duration<double>(seconds));
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
 // True: readable. False: not before `until`, or a signal came.
@@ -140,7 +140,8 @@ std::uint32_t ChannelCore::LayersReady(std::uint64_t request) {
     if (flight != flights_.end()) return flight->second->call.layers_ready();
   }
   Raise(Status::kInvalid, fmt::format("request {} is not in flight on this channel: its Completion "
-                                      "has its layers_ready", request));
+                                      "has its layers_ready",
+                                      request));
 }
 
 int ChannelCore::event_fd() const {

@@ -69,7 +69,8 @@ Result<py::object> ExportCapsule(py::handle tensor) {
     capsule = Call(function.ptr(), nullptr);
   }
   if (capsule) return capsule;
-  return Fail(Status::kInvalid, "is a tensor that its library does not export: " + TakePythonError());
+  return Fail(Status::kInvalid,
+              "is a tensor that its library does not export: " + TakePythonError());
 }
 
 bool IsContiguous(const DlTensor& tensor) {
@@ -137,8 +138,9 @@ Result<TensorMemory> ReadTensor(py::handle tensor) {
   auto bytes = BytesOf(*exported);
   if (!bytes) return tl::unexpected(bytes.error());
   if (*bytes != 0 && !IsContiguous(*exported)) {
-    return Fail(Status::kInvalid, "is not contiguous: give tensor.contiguous(), or its runs one by "
-                                  "one as a sequence of buffers");
+    return Fail(Status::kInvalid,
+                "is not contiguous: give tensor.contiguous(), or its runs one by "
+                "one as a sequence of buffers");
   }
   memory.data = static_cast<std::byte*>(exported->data) + exported->byte_offset;
   memory.bytes = *bytes;

@@ -18,8 +18,9 @@ void LoadStatuses() {
   const py::object status = types.attr("Status");
   const py::object classes = types.attr("EXCEPTIONS");
   if (py::len(status) != kStatuses) {
-    throw py::import_error("kvpool's Python files and its extension are of different versions: "
-                           "install the package again");
+    throw py::import_error(
+        "kvpool's Python files and its extension are of different versions: "
+        "install the package again");
   }
   for (std::size_t i = 0; i < kStatuses; ++i) {
     py::object member = status(i);

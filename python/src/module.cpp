@@ -14,5 +14,6 @@ PYBIND11_MODULE(_native, module) {
   BindChannel(module);
   BindSpace(module);
   BindPool(module);
-  module.def("_close_everything", CloseEverything, "Closes every pool of this process, for its exit.");
+  module.def("_close_everything", CloseEverything,
+             "Closes every pool of this process, for its exit.");
 }

@@ -61,7 +61,8 @@ class Buffers(BufferTest):
 
     def test_addresses(self):
         stored = ctypes.create_string_buffer(b"0123456789", 10)
-        self.put(b"k", Segment(ctypes.addressof(stored), 4), Segment(ctypes.addressof(stored) + 4, nbytes=6, owner=stored))
+        address = ctypes.addressof(stored)
+        self.put(b"k", Segment(address, 4), Segment(address + 4, nbytes=6, owner=stored))
         into = ctypes.create_string_buffer(10)
         segment = Segment(ctypes.addressof(into), 10)
         self.assertEqual(self.space.get([b"k"], [segment]), [Status.OK])

@@ -72,7 +72,7 @@ class RoundTrip(PoolTest):
         space = self.open(catalog=False).space(model="m")
         self.assertEqual(space.put([b"k"], [b"abc"], durable=True), [Status.UNSUPPORTED])
         self.assertEqual(space.put([b"k"], [b"abc"]), [Status.OK])
-        self.assertEqual(space.flush([b"k"]) + space.flush(), [Status.UNSUPPORTED] * 2)
+        self.assertEqual(space.flush([b"k"]), [Status.UNSUPPORTED])
 
     def test_no_keys_are_no_work(self):
         space = self.open().space(model="m")
@@ -123,8 +123,9 @@ class Handles(PoolTest):
         space, channel = pool.space(model="m"), pool.channel()
         pool.close()
         pool.close()
-        calls = [lambda: space.put([b"k"], [b"a"]), lambda: space.get([b"k"], [bytearray(1)]), lambda: space.drop([b"k"]),
-                 space.flush, lambda: space.match([b"k"]), lambda: space.contains([b"k"]), pool.channel, pool.info,
+        calls = [lambda: space.put([b"k"], [b"a"]), lambda: space.get([b"k"], [bytearray(1)]),
+                 lambda: space.drop([b"k"]), space.flush, lambda: space.match([b"k"]), lambda: space.contains([b"k"]),
+                 pool.channel, pool.info,
                  lambda: pool.space(model="m"), lambda: pool.allocate(1), lambda: pool.register(bytearray(1)),
                  channel.poll, channel.fileno, lambda: channel.wait(0), lambda: channel.layers_ready(1),
                  lambda: channel.submit_drop(space, [b"k"])]
@@ -162,7 +163,8 @@ class Memory(PoolTest):
         pool = self.open()
         memory = pool.allocate(4 << 20)
         view = memoryview(memory)
-        self.assertEqual((memory.nbytes, view.nbytes, view.readonly, view.c_contiguous), (4 << 20, 4 << 20, False, True))
+        self.assertEqual((memory.nbytes, view.nbytes), (4 << 20, 4 << 20))
+        self.assertTrue(view.c_contiguous and not view.readonly)
         self.assertTrue(memory.description)
         space = pool.space(model="m")
         view[:1 << 20] = bytes(range(256)) * 4096

@@ -86,6 +86,20 @@ class Forks(PoolTest):
 
         self.assertEqual(self.in_child(body), ["OK", "the parent's is in use"])
 
+    def test_a_child_that_lives_on_holds_no_drive(self):
+        file = self.pool_file()
+        pool = kvpool.Pool.open(file, create=True)
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+        try:
+            pool.close()
+            kvpool.Pool.open(file).close()
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
     def test_a_child_that_exits_as_python_does(self):
         said = self.script(BEGIN + """
 import os
@@ -146,8 +160,9 @@ class Signals(PoolTest):
     def test_a_signal_ends_a_wait(self):
         text = BEGIN + """
 channel.wait(60), channel.poll()
-print("waiting", flush=True)
-try: channel.wait()
+try:
+    print("waiting", flush=True)
+    channel.wait()
 except KeyboardInterrupt: print("interrupted")
 """
         child = subprocess.Popen(

@@ -10,7 +10,7 @@ import kvpool._types
 import kvpool.aio
 
 SPECIAL = {"__init__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__buffer__"}
-INHERITED = set(dir(Exception)) | set(dir(int)) | {"status", "name", "value"}
+INHERITED = set(dir(OSError)) | set(dir(int)) | {"status", "name", "value"}
 
 
 def is_public(name):

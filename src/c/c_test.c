@@ -11,12 +11,12 @@ enum { kBlocks = 5, kBytes = 70001 };
 
 static int failures = 0;
 
-#define EXPECT(condition)                                               \
-  do {                                                                  \
-    if (!(condition)) {                                                 \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);   \
-      ++failures;                                                       \
-    }                                                                   \
+#define EXPECT(condition)                                             \
+  do {                                                                \
+    if (!(condition)) {                                               \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+      ++failures;                                                     \
+    }                                                                 \
   } while (0)
 
 struct bed {
@@ -40,12 +40,13 @@ static void write_pool_file(struct bed* bed) {
   snprintf(bed->file, sizeof bed->file, "%s/pool.toml", bed->folder);
   file = fopen(bed->file, "w");
   if (file == NULL) exit(1);
-  fputs("[pool]\nversion = 1\ncatalog = \"catalog.db\"\n\n"
-        "[[device]]\nname = \"ram\"\nkind = \"memory\"\ncapacity = \"16MiB\"\n"
-        "read_bandwidth = \"2GB/s\"\nwrite_bandwidth = \"2GB/s\"\n\n"
-        "[[device]]\nname = \"ssd\"\nkind = \"file\"\npath = \"ssd\"\ncapacity = \"16MiB\"\n"
-        "accept_buffered = true\nread_bandwidth = \"1GB/s\"\nwrite_bandwidth = \"1GB/s\"\n",
-        file);
+  fputs(
+      "[pool]\nversion = 1\ncatalog = \"catalog.db\"\n\n"
+      "[[device]]\nname = \"ram\"\nkind = \"memory\"\ncapacity = \"16MiB\"\n"
+      "read_bandwidth = \"2GB/s\"\nwrite_bandwidth = \"2GB/s\"\n\n"
+      "[[device]]\nname = \"ssd\"\nkind = \"file\"\npath = \"ssd\"\ncapacity = \"16MiB\"\n"
+      "accept_buffered = true\nread_bandwidth = \"1GB/s\"\nwrite_bandwidth = \"1GB/s\"\n",
+      file);
   fclose(file);
 }
 

@@ -60,9 +60,9 @@ kvpool_completion CompletionOf(Flight& flight) {
   // A status is a byte on both sides.
   static_assert(sizeof(Status) == sizeof(std::uint8_t));
   const std::span<const Status> results = RequestOf(flight).results();
-  kvpool_completion done{flight.id, flight.user,
-                         reinterpret_cast<const std::uint8_t*>(results.data()), nullptr,
-                         results.size(), 0};
+  kvpool_completion done{
+      flight.id, flight.user,    reinterpret_cast<const std::uint8_t*>(results.data()),
+      nullptr,   results.size(), 0};
   if (const auto* get = std::get_if<GetRequest>(&flight.request)) {
     for (std::size_t i = 0; i < results.size(); ++i) {
       flight.block_bytes.push_back(results[i] == Status::kOk ? get->block_bytes(i) : 0);
@@ -213,7 +213,8 @@ size_t kvpool_poll(kvpool_channel* channel, kvpool_completion* done, size_t limi
 int kvpool_wait(kvpool_channel* channel, int64_t timeout_ms) {
   if (channel == nullptr) return 0;
   constexpr int64_t kAYear = int64_t{365} * 86'400'000;
-  return channel->channel->Wait(std::chrono::milliseconds(std::clamp(timeout_ms, int64_t{0}, kAYear)))
+  return channel->channel->Wait(
+             std::chrono::milliseconds(std::clamp(timeout_ms, int64_t{0}, kAYear)))
              ? 1
              : 0;
 }

@@ -156,13 +156,14 @@ kvpool_status kvpool_allocate(kvpool_pool* pool, uint64_t bytes, int numa_node,
                               kvpool_memory** memory, kvpool_error* error) {
   return Guard(error, [&]() -> Result<void> {
     if (pool == nullptr || memory == nullptr) return Missing("the pool or the place for memory");
-    if (bytes == 0) return Fail(Status::kInvalid, "memory is allocated by a number of bytes above 0");
+    if (bytes == 0)
+      return Fail(Status::kInvalid, "memory is allocated by a number of bytes above 0");
     return kvpool::c::Give(pool->pool->Allocate(bytes, numa_node), memory);
   });
 }
 
-kvpool_status kvpool_register(kvpool_pool* pool, void* data, uint64_t bytes,
-                              kvpool_memory** memory, kvpool_error* error) {
+kvpool_status kvpool_register(kvpool_pool* pool, void* data, uint64_t bytes, kvpool_memory** memory,
+                              kvpool_error* error) {
   return Guard(error, [&]() -> Result<void> {
     if (pool == nullptr || memory == nullptr) return Missing("the pool or the place for memory");
     if (data == nullptr) return Missing("the memory");

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds #include lines and link lists to the table of rooms in docs/architecture.md.
 
-A room is a folder of src/, or apps or bench. An edge `a -> b` lets files of a include "b/..." and
+A room is a folder of src/, or apps, bench or python. An edge `a -> b` lets files of a include "b/..." and
 targets of a link b. Everyone may use base and the public headers. Prints one line a violation.
 """
 import pathlib
@@ -9,6 +9,8 @@ import re
 import sys
 
 EVERYONE = {"base", "kvpool"}
+OUTSIDE = {"options", "shared"}  # warnings, and the C face's library, which is the room c
+TOPS = {"apps", "bench", "python"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 CALL = re.compile(r"\b(kvpool_room|kvpool_test|target_link_libraries)\s*\(([^()]*)\)", re.DOTALL)
 LISTS = {"DEPS", "LIBS", "SOURCES", "LABELS", "TIMEOUT", "COMMAND"}
@@ -30,7 +32,7 @@ def room_of(path):
     parts = path.parts
     if parts[0] == "src" and len(parts) > 2:
         return parts[1]
-    return parts[0] if parts[0] in ("apps", "bench") else None
+    return parts[0] if parts[0] in TOPS else None
 
 
 def allowed(edges, room, other):
@@ -59,11 +61,11 @@ def linked_targets(text):
                 elif current == "DEPS":
                     linked.append(word)
         if words:
-            yield verb, words[0].removeprefix("kvpool_"), [t for t in linked if t != "options"]
+            yield verb, words[0].removeprefix("kvpool_"), [t for t in linked if t not in OUTSIDE]
 
 
 def files(root, *patterns):
-    for top in ("src", "apps", "bench"):
+    for top in ("src", *sorted(TOPS)):
         for pattern in patterns:
             yield from sorted((root / top).rglob(pattern))
 
@@ -71,7 +73,7 @@ def files(root, *patterns):
 def check(root):
     """A list of violations, empty when all is well."""
     edges = read_table((root / "docs/architecture.md").read_text())
-    rooms = {path.name for path in (root / "src").iterdir() if path.is_dir()} | {"apps", "bench"}
+    rooms = {path.name for path in (root / "src").iterdir() if path.is_dir()} | TOPS
     problems = [f"docs/architecture.md: {room} is in the table and not in the tree"
                 for room in sorted((set(edges) | set().union(*edges.values())) - rooms)]
     lists = {path.relative_to(root): list(linked_targets(path.read_text()))

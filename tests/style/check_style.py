@@ -6,8 +6,8 @@ import sys
 
 MOST_LINES = 500
 CODE = {".h", ".cpp"}
-TEXT = CODE | {".py", ".md", ".txt", ".cmake", ".toml", ""}
-FOLDERS = ("src", "include", "apps", "bench", "tests", "examples", "scripts", "cmake", "docs")
+TEXT = CODE | {".c", ".py", ".pyi", ".md", ".txt", ".cmake", ".toml", ""}
+FOLDERS = ("src", "include", "apps", "bench", "tests", "examples", "scripts", "cmake", "docs", "python")
 
 # (what it looks like, where, why). Written so that this file does not match itself.
 RULES = (

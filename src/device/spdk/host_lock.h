@@ -12,7 +12,7 @@ namespace kvpool::device {
 // name of an abstract socket. Processes in another network namespace do not see it.
 class HostLock {
  public:
-  // kInvalid: `name` is held already, by another process or by this one. kNoSpace.
+  // kBusy: `name` is held already, by another process or by this one. kNoSpace.
   static Result<HostLock> Take(const std::string& name);
 
  private:

@@ -14,7 +14,7 @@ TEST(HostLock, OneHolderAtATime) {
   EXPECT_TRUE(HostLock::Take(name + " and another"));
   const auto second = HostLock::Take(name);
   ASSERT_FALSE(second);
-  EXPECT_EQ(second.error().status, Status::kInvalid);
+  EXPECT_EQ(second.error().status, Status::kBusy);
   first.reset();
   EXPECT_TRUE(HostLock::Take(name));
 }
