@@ -37,7 +37,8 @@ if reachable.returncode != 0:
 
 if shutil.which("ccache"):
     os.environ.setdefault("CMAKE_CXX_COMPILER_LAUNCHER", "ccache")
-must(python, "-m", "pip", "--quiet", "install", source)
+# A build folder that stays: the next run compiles only what has changed.
+must(python, "-m", "pip", "--quiet", "install", f"--config-settings=build-dir={folder}-build", source)
 
 usage = must(os.path.join(folder, "venv", "bin", "kvpool"), "--help")
 assert "probe" in usage, usage
