@@ -2,7 +2,7 @@
 import re
 
 OLDEST = (0, 28)
-NEWEST = (0, 32)
+NEWEST = (0, 33)
 
 
 def installed_version() -> str | None:

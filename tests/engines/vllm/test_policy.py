@@ -122,7 +122,7 @@ class Namespaces(bed.TierTest):
 
 
 class Chains(bed.TierTest):
-    """A pool of 64 slots, filled over its brim: what goes is the end that is worth least."""
+    """A pool of 128 slots, filled over its brim: what goes is the end that is worth least."""
     GENERATION = "0.33.0"
     CHUNKS = 40
 
@@ -135,9 +135,10 @@ class Chains(bed.TierTest):
         self.fill(tier, range(self.CHUNKS), range(self.CHUNKS), group)
         self.finish(tier, self.start(tier, chunks, range(self.CHUNKS), request, False))
         self.assertEqual(self.hits(tier, range(self.CHUNKS), group), list(range(self.CHUNKS)))
-        others = range(1000, 1060)
+        others = range(1000, 1110)
         for n in others:
-            self.finish(tier, self.start(tier, [key(n)], [0], self.request(f"other {n}", [key(n)]), False))
+            other = key(n, group)
+            self.finish(tier, self.start(tier, [other], [0], self.request(f"other {n}", [other]), False))
         kept = self.hits(tier, range(self.CHUNKS), group)
         self.assertGreater(len(kept), 0)
         self.assertLess(len(kept), self.CHUNKS, "nothing was evicted: this test shows nothing")
