@@ -6,7 +6,7 @@ SEEDS ?= 10000
 SEED ?=
 VERBOSE ?=
 
-.PHONY: all deps dev-deps guest-deps test test-guest test-spdk sim sim-control test-san crash crash-guest bench-drives demo check fuzz install clean
+.PHONY: all deps dev-deps guest-deps test test-engines test-guest test-spdk sim sim-control test-san crash crash-guest bench-drives demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -28,6 +28,10 @@ test: all guest-deps
 # The emulated machine's tests alone, and what they say.
 test-guest: all guest-deps
 	ctest --test-dir build --verbose --label-regex '^guest$$'
+
+# The engines themselves, each in an environment of its own under build/engines: large downloads.
+test-engines: all
+	@failed=0; for run in tests/engines/*/run; do $$run || failed=1; done; exit $$failed
 
 # Drives from user space; says so and succeeds where SPDK is not installed.
 test-spdk: all

@@ -34,7 +34,7 @@ DEVICE_COUNTERS = {
 TIER_COUNTERS = {
     "load_failures": "Chunks that a lookup had found and that could not be loaded; the engine recomputes them.",
     "store_failures": "Chunks that could not be stored.",
-    "refused_promotions": "Lookups of present chunks answered as missing: the primary tier is too small for the prompt.",
+    "refused_promotions": "Lookups of present chunks answered as missing: the primary tier is too small.",
 }
 
 

@@ -18,7 +18,8 @@ def release(version: str) -> str:
     return ".".join(re.findall(r"\d+", version)[:2])
 
 
-def space_spec(config: Any, group: int, row_bytes: int, *, version: str, platform: str, namespace: str) -> dict[str, str]:
+def space_spec(config: Any, group: int, row_bytes: int, *, version: str, platform: str,
+               namespace: str) -> dict[str, str]:
     """The arguments of Pool.space for one KV cache group.
 
     `config` is vLLM's OffloadingConfig, `row_bytes` the bytes of one row of the primary tier (all workers, all

@@ -82,7 +82,8 @@ def main():
         if step == "wait":
             print("WAITS", flush=True)
         print("STEP " + json.dumps({"step": step, "result": follow(engine, step, arguments)}), flush=True)
-    metrics = {m.name: m.value for m in engine.get_metrics() if m.name.startswith("vllm:kvpool") and hasattr(m, "value")}
+    metrics = {metric.name: metric.value for metric in engine.get_metrics()
+               if metric.name.startswith("vllm:kvpool") and hasattr(metric, "value")}
     print("METRICS " + json.dumps(metrics), flush=True)
 
 

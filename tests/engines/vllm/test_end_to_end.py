@@ -13,11 +13,12 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.environ.get("KVPOOL_VLLM_MODELS", "llama gptoss qwen3moe").split()
-DEADLINE_S = 900
+DEADLINE_S = 3600
 PROMPT = {"seed": 7, "tokens": 1000}
 FULL_CHUNKS = 896  # tokens in chunks of 128 that are full
 CHUNK_BYTES = 512 << 10  # of the LLaMA shape
 ROUNDING = 4e-6
+SETTLED_S = 10  # what was put is on drives and in the catalog by itself
 POOL = """
 [pool]
 version = 1
@@ -130,8 +131,8 @@ class Restore:
 
     def test_without_verification_the_wrong_byte_changes_logprobs(self):
         _, reference, restored, damaged = self.run_engine(self.KIND, self.pool(UNVERIFIED), [
-            ["generate", PROMPT], ["generate", PROMPT], ["sleep", 1], ["reset"], ["generate", PROMPT], ["damage", self.disk], ["reset"],
-            ["generate", PROMPT]], llm=self.LLM)
+            ["generate", PROMPT], ["generate", PROMPT], ["sleep", 1], ["reset"], ["generate", PROMPT],
+            ["damage", self.disk], ["reset"], ["generate", PROMPT]], llm=self.LLM)
         self.assertEqual([restored["cached"], damaged["cached"]], [FULL_CHUNKS] * 2)
         self.assert_same(reference, restored)
         self.assertNotEqual(reference["logprobs"], damaged["logprobs"])
@@ -153,7 +154,8 @@ class Llama(Restore, EngineTest):
 
     def test_a_killed_engine_is_warm_when_it_comes_back(self):
         pool = self.pool(WITH_CATALOG)
-        engine = self.start(self.KIND, pool, [["generate", PROMPT], ["generate", PROMPT], ["sleep", 3], ["wait"]], processes=True)
+        engine = self.start(self.KIND, pool, [["generate", PROMPT], ["generate", PROMPT], ["sleep", SETTLED_S], ["wait"]],
+                            processes=True)
         lines = []
         for line in engine.stdout:
             lines.append(line)

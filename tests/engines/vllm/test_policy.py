@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import unittest
 from unittest import mock
 
@@ -249,7 +248,8 @@ class Reports(bed.TierTest):
         defined = self.module.KVPoolTier.build_metric_definitions({})
         for (name, labels), _ in [*stats.counters.items(), *stats.gauges.items()]:
             self.assertEqual(len(defined[name].labelnames), len(labels), name)
-            kind = standin.OffloadingGaugeMetadata if (name, labels) in stats.gauges else standin.OffloadingCounterMetadata
+            gauge = (name, labels) in stats.gauges
+            kind = standin.OffloadingGaugeMetadata if gauge else standin.OffloadingCounterMetadata
             self.assertIs(type(defined[name]), kind)
         self.assertEqual(stats.counters["vllm:kvpool_load_failures", ()], 1)
         self.assertEqual(stats.counters["vllm:kvpool_device_checksum_failures", ("disk",)], 1)
@@ -302,6 +302,7 @@ test = bed.TierTest()
 test.setUp()
 tier = test.open(sys.argv[2])
 test.store(tier, range(8))
+tier._spaces[0].flush()
 print("stored", flush=True)
 for n in range(8, 100000):
     test.start(tier, [bed.key(n)], [n % 16], test.request(), False)
@@ -326,7 +327,6 @@ class Processes(bed.TierTest):
         path = self.pool_file()
         child = self.child(KILLED, path)
         self.assertEqual(child.stdout.readline().strip(), "stored")
-        time.sleep(3)
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()

@@ -101,21 +101,17 @@ class SlowDevice(bed.TierTest):
 
     def setUp(self):
         super().setUp()
-        self.tier = self.open(self.pool_file(pool="verify = true", device='slow = { bandwidth = "100KB/s" }'))
+        self.tier = self.open(self.pool_file(pool="verify = true", device='slow = { bandwidth = "30KB/s" }'))
         self.jobs_left = [self.start(self.tier, [key(n)], [n], self.request(), False) for n in range(8)]
 
     def test_lookups_do_not_wait_for_transfers(self):
-        begin = time.monotonic()
         for n in range(1000):
             self.tier.lookup(key(n), self.request())
-        self.assertLess(time.monotonic() - begin, 0.4)
-        self.assertEqual(list(self.tier.get_finished_jobs()), [], "the device is not slow: this test shows nothing")
+        self.assertLess(len(list(self.tier.get_finished_jobs())), 8, "all transfers are over: the lookups waited")
 
     def test_drain_waits_until_nothing_touches_the_view(self):
         self.assertFalse(self.tier._transfers.idle())
-        begin = time.monotonic()
         self.tier.drain_jobs()
-        self.assertGreater(time.monotonic() - begin, 0.3)
         self.assertTrue(self.tier._transfers.idle())
         done = sorted(result.job_id for result in self.tier.get_finished_jobs())
         self.assertEqual(done, sorted(job.job_id for job in self.jobs_left))
@@ -123,10 +119,8 @@ class SlowDevice(bed.TierTest):
     def test_a_drain_does_not_keep_other_threads_out(self):
         drain = threading.Thread(target=self.tier.drain_jobs)
         drain.start()
-        begin = time.monotonic()
         self.tier.lookup(key(0), self.request())
-        self.assertLess(time.monotonic() - begin, 0.2)
-        self.assertTrue(drain.is_alive(), "the drain was over: this test shows nothing")
+        self.assertTrue(drain.is_alive(), "the drain is over: the lookup waited for it")
         drain.join()
 
 
