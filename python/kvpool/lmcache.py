@@ -1,6 +1,6 @@
 """kvpool as second level of LMCache, by its `native_plugin` adapter (LMCache 0.5.6, multiprocess mode):
 
-    lmcache server --l1-size-gb 8 --l1-use-hugepages --eviction-policy LRU --l2-adapter '{
+    lmcache server --l1-size-gb 16 --eviction-policy LRU --l2-adapter '{
       "type": "native_plugin", "module_path": "kvpool.lmcache", "class_name": "PoolConnector",
       "adapter_params": {"pool": "/srv/kv/pool.toml", "create": true, "namespace": {"dtype": "bf16"}}}'
 
@@ -40,8 +40,8 @@ def require_tested_version() -> None:
     first, end = (_release(version) for version in TESTED)
     if not first <= _release(installed) < end:
         raise RuntimeError(
-            f"kvpool.lmcache is tested with LMCache {TESTED[0]} up to, not including, {TESTED[1]}; version {installed} is "
-            f"installed: install lmcache=={TESTED[0]} or a kvpool made for {installed}")
+            f"kvpool.lmcache is tested with LMCache {TESTED[0]} up to, not including, {TESTED[1]}; version {installed} "
+            f"is installed: install lmcache=={TESTED[0]} or a kvpool made for {installed}")
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -70,8 +70,8 @@ class PoolConnector:
     """What LMCache calls a native connector, on a kvpool pool.
 
     Every submit returns an id at once and never blocks on a device; drain_completions hands back exactly one
-    completion an id, also where the pool fails (then `ok` is False and the keys are misses). A set stores what is absent;
-    a get fills each buffer whose key is stored with exactly its length, and reports key by key.
+    completion an id, also where the pool fails (then `ok` is False and the keys are misses). A set stores what is
+    absent; a get fills each buffer whose key is stored with exactly its length, and reports key by key.
 
     Buffers: any length, any alignment; the caller keeps them unchanged until the completion is drained. Nothing
     is copied in Python. Where address and length are multiples of 4096 (LMCache's L1 slots begin so), drives
@@ -85,11 +85,12 @@ class PoolConnector:
                  namespace: Mapping[str, str] | None = None, **unknown: Any) -> None:
         """`pool`: path of the pool file. `create`: make the pool first where nothing is there yet. `namespace`:
         what must match for stored bytes to be used beyond what LMCache's keys hold (model, ranks, object group,
-        chunk hash, salt): any of model, dtype, layout, layer_group, rank, tenant_salt. Raises ValueError for
-        parameters that are wrong, RuntimeError outside the tested versions, kvpool.Error where the pool does not open."""
+        chunk hash, salt): any of model, dtype, layout, layer_group, rank, tenant_salt. Raises ValueError for parameters
+        that are wrong, RuntimeError outside the tested versions, kvpool.Error where the pool does not open."""
         require_tested_version()
         if unknown:
-            raise ValueError(f"kvpool.lmcache: adapter_params has no '{next(iter(unknown))}': it takes pool, create and namespace")
+            raise ValueError(f"kvpool.lmcache: adapter_params has no '{next(iter(unknown))}': "
+                             "it takes pool, create and namespace")
         if not pool:
             raise ValueError('kvpool.lmcache: adapter_params names no pool file: add "pool": "/path/of/pool.toml"')
         spec = _space_spec(namespace or {})
@@ -225,7 +226,8 @@ class PoolConnector:
     def _drop_other_lengths(self, batch: _Batch, completion: kvpool.Completion, lengths: Sequence[int]) -> str:
         """A block of another length than the one asked for would be found and fail to load for ever, since a set leaves
         what exists: it goes, so that the next set stores it anew. Returns what to say of that."""
-        keys = [key for key, status, stored, wanted in zip(batch.keys, completion.results, completion.block_bytes, lengths)
+        keys = [key for key, status, stored, wanted
+                in zip(batch.keys, completion.results, completion.block_bytes, lengths)
                 if status == kvpool.Status.INVALID or (status == kvpool.Status.OK and stored != wanted)]
         if not keys:
             return ""

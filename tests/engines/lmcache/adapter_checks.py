@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""LMCache's adapter, made by its own factory from the JSON that a user writes, on a pool. Runs where LMCache is installed.
+"""LMCache's adapter, made by its own factory from the JSON that a user writes, on a pool. Needs LMCache.
 
 Each check has a control beside it that shows the same check failing.
 """

@@ -39,7 +39,8 @@ def call(*command, check=True, timeout=PATIENCE_S, cwd=None, env=None):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=timeout, check=False,
                           cwd=cwd, env={**environment(), **(env or {})})
     if check and done.returncode:
-        raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-4000:]}")
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n"
+                           f"{(done.stdout + done.stderr)[-4000:]}")
     return done
 
 
@@ -59,7 +60,8 @@ def prepare():
         call(*pip, "-r", requirements)
         stamp.write_text(made_from)
     if call(python(), "-c", "import kvpool.lmcache", check=False).returncode:
-        raise Missing(f"kvpool's Python package in {PACKAGE} does not load: run cmake --build build --target kvpool_python")
+        raise Missing(f"kvpool's Python package in {PACKAGE} does not load: "
+                      "run cmake --build build --target kvpool_python")
 
 
 def source():
@@ -67,15 +69,15 @@ def source():
     given = os.environ.get("LMCACHE_SOURCE")
     folder = pathlib.Path(given) if given else BUILD / f"lmcache-{VERSION}"
     if not folder.is_dir() and not given:
-        fetched = call(python(), "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
-                       "--dest", BUILD, f"lmcache=={VERSION}", check=False,
+        fetched = call(python(), "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:",
+                       "--no-build-isolation", "--dest", BUILD, f"lmcache=={VERSION}", check=False,
                        env={"NO_GPU_EXT": "1", "SETUPTOOLS_SCM_PRETEND_VERSION": VERSION})
         if fetched.returncode == 0:
             with tarfile.open(BUILD / f"lmcache-{VERSION}.tar.gz") as packed:
                 packed.extractall(BUILD, filter="data")
     if not (folder / "tests").is_dir():
-        raise Missing(f"LMCache's own tests were not run, their sources are not here: set LMCACHE_SOURCE to a folder with the "
-                      f"source of LMCache {VERSION}")
+        raise Missing(f"LMCache's own tests were not run, their sources are not here: set LMCACHE_SOURCE to a folder "
+                      f"with the source of LMCache {VERSION}")
     return folder
 
 
@@ -100,9 +102,9 @@ class Server:
         self.url = f"tcp://localhost:{self.rpc}"
         self.log = pathlib.Path(log)
         self.process = subprocess.Popen(
-            [BUILD / "venv/bin/lmcache", "server", "--l1-size-gb", "1", "--l1-init-size-gb", "1", "--eviction-policy", "LRU",
-             "--supported-transfer-mode", "auto", "--port", str(self.rpc), "--http-port", str(self.http), "--disable-metrics",
-             "--l2-adapter", adapter(pool, **parameters)],
+            [BUILD / "venv/bin/lmcache", "server", "--l1-size-gb", "1", "--l1-init-size-gb", "1", "--eviction-policy",
+             "LRU", "--supported-transfer-mode", "auto", "--port", str(self.rpc), "--http-port", str(self.http),
+             "--disable-metrics", "--l2-adapter", adapter(pool, **parameters)],
             env=environment(), stdout=self.log.open("w"), stderr=subprocess.STDOUT, start_new_session=True)
 
     def __enter__(self):
@@ -135,6 +137,6 @@ class Server:
     def bench(self):
         """LMCache's own bench: stores and fetches prompts, and compares digests. Returns its result as text."""
         done = call(BUILD / "venv/bin/lmcache", "bench", "server", "--mode", "cpu", "--rpc-url", self.url, "--url",
-                    f"http://localhost:{self.http}", "--start", "100", "--end", "104", "--num-tokens", "1024", "--interval",
-                    "0.2", "--kvcache-shape-spec", "(2,512,16,2,64):float16:8", "--num-blocks", "512")
+                    f"http://localhost:{self.http}", "--start", "100", "--end", "104", "--num-tokens", "1024",
+                    "--interval", "0.2", "--kvcache-shape-spec", "(2,512,16,2,64):float16:8", "--num-blocks", "512")
         return done.stdout

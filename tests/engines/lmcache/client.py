@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""One client of a running LMCache server, by LMCache's own bench client: stores prompts, or looks for them and fetches them.
+"""One client of a running LMCache server, by LMCache's own bench client: stores prompts, or finds and fetches them.
 
     client.py store|load RPC_URL FILE    FILE keeps the digests of what was stored
 
-Prints one JSON line: chunks, hit, and of `load` how many of the hit chunks came back with the digest they were stored with.
+Prints one JSON line: chunks, hit, and right: how many of the hit chunks have the digest they were stored with.
 """
 import json
 import pathlib

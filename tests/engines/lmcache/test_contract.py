@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What LMCache expects of a native connector, checked on a pool of files, without LMCache.
 
-Each behaviour is run twice: with kvpool's connector, where it must hold, and with one of sabotage.py that breaks it, where
-the check must fail.
+Each behaviour is run twice: with kvpool's connector, where it must hold, and with one of sabotage.py that breaks it,
+where the check must fail.
 """
 import shutil
 import tempfile
@@ -101,8 +101,9 @@ def completes_each_batch_once(bed):
     connector = bed.open()
     view = driver.filled(b"x" * 5000)
     numbers = [connector.submit_batch_set(["a"], [view]), connector.submit_batch_get(["a"], [driver.buffer(5000)]),
-               connector.submit_batch_exists(["a"]), connector.submit_batch_delete(["b"]), connector.submit_batch_exists([]),
-               connector.submit_batch_get([], []), connector.submit_batch_set([], []), connector.submit_batch_delete([]),
+               connector.submit_batch_exists(["a"]), connector.submit_batch_delete(["b"]),
+               connector.submit_batch_exists([]), connector.submit_batch_get([], []),
+               connector.submit_batch_set([], []), connector.submit_batch_delete([]),
                connector.submit_batch_get(["a"], [])]
     done = driver.completions(connector, len(numbers), bed.patience_s)
     time.sleep(0.2)  # room for one too many
@@ -197,8 +198,12 @@ def keeps_namespaces_apart(bed):
 def lets_one_thread_at_a_time_into_the_channel(bed):
     connector = bed.open()
     connector._channel = watched = Watched(connector._channel)
-    mine = [threading.Thread(target=lambda part=part: [
-        connector.submit_batch_set([f"{part}-{i}"], [driver.filled(b"x" * 5000)]) for i in range(40)]) for part in range(4)]
+
+    def submit(part):
+        for number in range(40):
+            connector.submit_batch_set([f"{part}-{number}"], [driver.filled(b"x" * 5000)])
+
+    mine = [threading.Thread(target=submit, args=(part,)) for part in range(4)]
     for thread in mine:
         thread.start()
     done = driver.completions(connector, 160, bed.patience_s)
