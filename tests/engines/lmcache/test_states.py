@@ -143,7 +143,7 @@ class States(unittest.TestCase):
                 if fine:
                     self.open(path).close()
                     continue
-                with self.assertRaisesRegex(RuntimeError, "^[^\n]* is tested with LMCache [^\n]*: install lmcache==0.5.6"):
+                with self.assertRaisesRegex(RuntimeError, "^[^\n]* is tested with [^\n]*: install lmcache==0.5.6"):
                     lmcache.PoolConnector(path, create=True)
 
     def test_bad_parameters_get_one_sentence(self):
