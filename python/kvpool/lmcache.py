@@ -269,10 +269,8 @@ def _space_spec(namespace: Mapping[str, str]) -> dict[str, str]:
 def _open(pool: str | os.PathLike[str], create: bool) -> kvpool.Pool:
     try:
         return kvpool.Pool.open(pool, create=create)
-    except kvpool.Error as error:
-        if error.status != kvpool.Status.BUSY and "in use" not in str(error):
-            raise
-        raise type(error)(f"{error} (a pool has one owner: give each LMCache server a pool file of its own)") from error
+    except kvpool.Busy as error:
+        raise kvpool.Busy(f"{error} (a pool has one owner: give each LMCache server a pool file of its own)") from error
 
 
 def _why(status: kvpool.Status | None) -> str:

@@ -117,7 +117,7 @@ class States(unittest.TestCase):
     def test_one_process_owns_a_pool(self):
         path = self.pool()
         holder = self.held(path)
-        with self.assertRaisesRegex(kvpool.Error, "in use[^\n]*give each LMCache server a pool file of its own"):
+        with self.assertRaisesRegex(kvpool.Busy, "in use[^\n]*give each LMCache server a pool file of its own"):
             lmcache.PoolConnector(path)
         holder.kill()
         holder.wait()
