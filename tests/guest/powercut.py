@@ -17,6 +17,7 @@ SUPER = struct.Struct("<QQQI")   # magic, version, entries, bytes of a sector
 ENTRY = struct.Struct("<QQQQ")   # sector, sectors, flags, bytes of data in the entry itself
 LOG_ROOM = 16 << 30              # a hole; QEMU does not let the log grow by itself
 SECTOR = 512
+MOST_SECTORS = 8192  # of a write: 4 MiB
 
 
 def base_of(drive):
@@ -48,24 +49,41 @@ def arguments(drive):
             f"log-sector-size={SECTOR}")
 
 
+def header(log, at, size):
+    """The entry that begins at this byte of the log, or None."""
+    if at + SECTOR > size:
+        return None
+    log.seek(at)
+    sector = log.read(SECTOR)
+    first, count, flags, data = ENTRY.unpack(sector[:ENTRY.size])
+    known = flags & ~(FLUSH | FUA | DISCARD) == 0 and count <= MOST_SECTORS and data == 0
+    # Behind the four numbers there is nothing: bytes of a block do not look like that.
+    return (first, count, flags) if known and (count or flags) and not any(sector[ENTRY.size:]) else None
+
+
 def entries(log):
     """(byte offset on the drive, bytes, flags, byte offset of the data in the log), in order."""
-    magic, version, _, sector = SUPER.unpack(log.read(SUPER.size))
+    magic, version, promised, sector = SUPER.unpack(log.read(SUPER.size))
     # QEMU writes the superblock with a flush: there is none where the power went before the first.
     if magic and (magic, version, sector) != (MAGIC, 1, SECTOR):
         raise ValueError("this is not a log of QEMU's")
     size = os.fstat(log.fileno()).st_size
-    at = SECTOR
-    while at + SECTOR <= size:
-        log.seek(at)
-        first, count, flags, data = ENTRY.unpack(log.read(ENTRY.size))
-        # How many there are the superblock knows as of the last flush: behind the last one are zeros.
-        if count == 0 and flags == 0:
+    at, seen = SECTOR, 0
+    while True:
+        found = header(log, at, size)
+        # Entries are written side by side: one that the cut kept from the log leaves a hole, behind
+        # which others, and a flush, may be whole. Past those that the last flush counted, all may be lost.
+        holes = 0
+        while found is None and seen < promised and holes < MOST_SECTORS:
+            at, holes = at + SECTOR, holes + 1
+            found = header(log, at, size)
+        if found is None:
             return
-        at += SECTOR
+        first, count, flags = found
+        at, seen = at + SECTOR, seen + 1
         yield first * SECTOR, count * SECTOR, flags, at
         if not flags & DISCARD:
-            at += max(count * SECTOR, (data + SECTOR - 1) // SECTOR * SECTOR)
+            at += count * SECTOR
 
 
 def survivors(found, dice, ignore_flushes=False):

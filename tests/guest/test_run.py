@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What run promises: output, exit codes, files, an end in time. A bed that cannot fail tests nothing."""
+import os
 import pathlib
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import unittest
 sys.dont_write_bytecode = True
 import image  # noqa: E402
 import machine  # noqa: E402
+import powercut  # noqa: E402
 
 RUN = pathlib.Path(__file__).with_name("run")
 
@@ -113,6 +115,26 @@ sleep 1000
         self.assertEqual(done.returncode, 137)
         done = guest(*drive, "--", "head", "-c", "5", "/dev/nvme0n1")
         self.assertEqual((done.returncode, done.stdout), (0, "kept\n"), done.stderr)
+
+
+class Log(unittest.TestCase):
+    """Of writes, as QEMU keeps it. Needs no guest."""
+
+    def entries(self, *records, promised):
+        with tempfile.TemporaryFile() as log:
+            log.write(powercut.SUPER.pack(powercut.MAGIC, 1, promised, 512).ljust(512, b"\0"))
+            for first, count, flags, written in records:
+                entry = powercut.ENTRY.pack(first, count, flags, 0).ljust(512, b"\0") + os.urandom(512 * count)
+                log.write(entry if written else bytes(len(entry)))
+            log.write(bytes(1 << 16))
+            log.seek(0)
+            return [entry[:3] for entry in powercut.entries(log)]
+
+    def test_what_stands_behind_a_write_that_was_cut_off_counts(self):
+        records = [(8, 8, 0, True), (64, 16, 0, False), (128, 8, 0, True), (0, 0, powercut.FLUSH, True)]
+        whole = [(4096, 4096, 0), (65536, 4096, 0), (0, 0, powercut.FLUSH)]
+        self.assertEqual(self.entries(*records, promised=4), whole)
+        self.assertEqual(self.entries(*records, promised=1), whole[:1])
 
 
 class Mistakes(unittest.TestCase):
