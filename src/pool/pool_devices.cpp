@@ -3,11 +3,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <future>
-#include <random>
 #include <thread>
 
-#include "base/units.h"
 #include "device/open.h"
 #include "pool/pool_impl.h"
 
@@ -15,11 +12,6 @@ namespace kvpool::pool {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{10};
-
-std::uint64_t RandomId() {
-  std::random_device random;
-  return (std::uint64_t{random()} << 32 | random()) | 1;
-}
 
 }  // namespace
 
@@ -47,71 +39,36 @@ Result<void> PoolImpl::CheckRemovable(std::size_t device) const {
                           slot.config.name, slot.volatile_bytes ? "device" : "drive"));
 }
 
-// As long as it gets emptier. False: requests or leases hold on to the rest.
-bool PoolImpl::WaitUntilEmpty(std::size_t device) {
-  const std::int64_t patience_ns = std::chrono::nanoseconds(config_.deadline).count();
-  std::uint64_t least = ~std::uint64_t{0};
-  std::int64_t until_ns = 0;
-  for (;;) {
-    if (store_->IsEmpty(device)) return true;
-    const std::uint64_t used = store_->UsedBytes()[device];
-    if (used < least) {
-      least = used;
-      until_ns = clock_.NowNs() + patience_ns;
-    }
-    if (clock_.NowNs() >= until_ns) return false;
-    mover_->Wake();
-    std::this_thread::sleep_for(kLook);
-  }
+ChangeParts PoolImpl::PartsToChange(std::size_t device) const {
+  return {.store = store_.get(),
+          .recorder = recorder_.get(),
+          .mover = mover_.get(),
+          .clock = &clock_,
+          .slots = slots_,
+          .device = device,
+          .patience_ns = std::chrono::nanoseconds(config_.deadline).count()};
 }
 
-Status PoolImpl::RecordNow() {
-  class Told final : public FlushSink {
-   public:
-    void Flushed(Operation&, Status status) override { told_.set_value(status); }
-    Status Wait() { return told_.get_future().get(); }
-
-   private:
-    std::promise<Status> told_;
-  };
-  FlushRequest flush;
-  Operation operation;
-  operation.Reset(OperationKind::kFlush, flush, slots_.size());
-  operation.deadline_ns = clock_.NowNs() + std::chrono::nanoseconds(config_.deadline).count();
-  Told told;
-  recorder_->Add(operation, told);
-  return told.Wait();
+Result<std::unique_ptr<DeviceRemoval>> PoolImpl::BeginRemoval(std::string_view name) {
+  const auto device = FindDevice(name);
+  if (!device) return tl::unexpected(device.error());
+  if (auto removable = CheckRemovable(*device); !removable) {
+    return tl::unexpected(removable.error());
+  }
+  Health& health = slots_[*device]->health;
+  if (!health.Become(DeviceState::kServing, DeviceState::kLeaving)) {
+    return Fail(Status::kIoError,
+                fmt::format("device {} was drained just now: {}", name, health.reason()));
+  }
+  return std::make_unique<DeviceRemoval>(PartsToChange(*device));
 }
 
 Result<void> PoolImpl::RemoveDevice(std::string_view name) {
   MutexLock lock(devices_mutex_);
-  auto device = FindDevice(name);
-  if (!device) return tl::unexpected(device.error());
-  if (auto removable = CheckRemovable(*device); !removable) return removable;
-  Health& health = slots_[*device]->health;
-  const auto drained = [&] {
-    return Fail(Status::kIoError, fmt::format("device {} was drained while it was emptied: {}",
-                                              name, health.reason()));
-  };
-  if (!health.Become(DeviceState::kServing, DeviceState::kLeaving)) return drained();
-  if (!WaitUntilEmpty(*device)) {
-    const std::uint64_t used = store_->UsedBytes()[*device];
-    if (!health.Become(DeviceState::kLeaving, DeviceState::kServing)) return drained();
-    return Fail(Status::kTimedOut,
-                fmt::format("{} of device {} are still in use: let go of leases and wait for "
-                            "requests, then remove it again",
-                            FormatBytes(used), name));
-  }
-  // The drive may be taken out now: what was on it has to survive without it.
-  if (const Status recorded = RecordNow(); recorded != Status::kOk) {
-    if (!health.Become(DeviceState::kLeaving, DeviceState::kServing)) return drained();
-    return Fail(recorded,
-                fmt::format("what was on device {} is on others now, but could not be "
-                            "recorded: put drives and catalog right, then remove it again",
-                            name));
-  }
-  if (!health.Become(DeviceState::kLeaving, DeviceState::kRemoved)) return drained();
-  return {};
+  auto removal = BeginRemoval(name);
+  if (!removal) return tl::unexpected(removal.error());
+  while (!(*removal)->Step()) std::this_thread::sleep_for(kLook);
+  return (*removal)->result();
 }
 
 Result<std::unique_ptr<device::Device>> PoolImpl::LabelDrive(std::size_t device,
@@ -137,9 +94,9 @@ Result<std::unique_ptr<device::Device>> PoolImpl::LabelDrive(std::size_t device,
   return opened;
 }
 
-Result<void> PoolImpl::ReplaceDevice(std::string_view name, const DeviceConfig& by) {
-  MutexLock lock(devices_mutex_);
-  auto device = FindDevice(name);
+Result<std::unique_ptr<DeviceReplacement>> PoolImpl::BeginReplacement(std::string_view name,
+                                                                      const DeviceConfig& by) {
+  const auto device = FindDevice(name);
   if (!device) return tl::unexpected(device.error());
   const DeviceSlot& slot = *slots_[*device];
   if (slot.serves()) {
@@ -154,16 +111,21 @@ Result<void> PoolImpl::ReplaceDevice(std::string_view name, const DeviceConfig& 
   if (const auto problems = with.Validate(); !problems.empty()) {
     return Fail(Status::kInvalid, problems.front());
   }
-  if (!WaitUntilEmpty(*device)) {
-    return Fail(Status::kTimedOut,
-                fmt::format("requests still hold on to device {}: wait for them, then replace it "
-                            "again",
-                            name));
+  MakeDrive make = make_drive_;
+  if (!make) {
+    make = [this](std::size_t index, const DeviceConfig& config, std::uint64_t drive_id) {
+      return LabelDrive(index, config, drive_id);
+    };
   }
-  const std::uint64_t drive_id = RandomId();
-  auto opened = LabelDrive(*device, by, drive_id);
-  if (!opened) return tl::unexpected(opened.error());
-  store_->Replace(*device, std::move(*opened), by, drive_id);
+  return std::make_unique<DeviceReplacement>(PartsToChange(*device), by, std::move(make));
+}
+
+Result<void> PoolImpl::ReplaceDevice(std::string_view name, const DeviceConfig& by) {
+  MutexLock lock(devices_mutex_);
+  auto replacement = BeginReplacement(name, by);
+  if (!replacement) return tl::unexpected(replacement.error());
+  while (!(*replacement)->Step()) std::this_thread::sleep_for(kLook);
+  if (!(*replacement)->result()) return (*replacement)->result();
   TakeInMemory();  // wakes the lanes
   return {};
 }

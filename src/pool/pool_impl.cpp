@@ -54,6 +54,7 @@ PoolImpl::PoolImpl(PoolParts parts)
       clock_(*parts.clock),
       threads_(parts.threads),
       staging_(std::move(parts.staging)),
+      make_drive_(std::move(parts.make_drive)),
       say_(std::move(parts.say)),
       detacher_(parts.detacher != nullptr ? parts.detacher : &page_detacher_) {
   for (PoolParts::OpenedDevice& one : parts.devices) {

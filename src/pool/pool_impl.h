@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "kvpool/pool.h"
+#include "pool/device_change.h"
 #include "pool/device_slot.h"
 #include "pool/lane.h"
 #include "pool/mover.h"
@@ -43,6 +44,8 @@ struct PoolParts {
   // The staging of one more lane, at least an I/O of any device; outlives the pool. Empty: lanes
   // make their own.
   std::function<std::span<std::byte>()> staging;
+  // Labels and opens the drive that takes another's place. Empty: what its configuration names.
+  MakeDrive make_drive;
   // What people should know while the pool runs, in one sentence. Threads: the pool's.
   Say say = SayOnStderr;
 };
@@ -63,6 +66,11 @@ class PoolImpl final : public Pool {
   Result<void> RemoveDevice(std::string_view name) override;
   Result<void> ReplaceDevice(std::string_view name, const DeviceConfig& by) override;
   PoolInfo info() const override;
+
+  // What RemoveDevice and ReplaceDevice do, without waiting: the caller steps. One at a time.
+  Result<std::unique_ptr<DeviceRemoval>> BeginRemoval(std::string_view name);
+  Result<std::unique_ptr<DeviceReplacement>> BeginReplacement(std::string_view name,
+                                                              const DeviceConfig& by);
 
   // Every space that was ever opened, by id; and the keys of one. For checking and inspection.
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const { return store_->Spaces(); }
@@ -94,8 +102,7 @@ class PoolImpl final : public Pool {
   void TakeInMemory() const;
   Result<std::size_t> FindDevice(std::string_view name) const;
   Result<void> CheckRemovable(std::size_t device) const;
-  Status RecordNow();
-  bool WaitUntilEmpty(std::size_t device);
+  ChangeParts PartsToChange(std::size_t device) const;
   Result<std::unique_ptr<device::Device>> LabelDrive(std::size_t device, const DeviceConfig& by,
                                                      std::uint64_t drive_id) const;
   void KeepWhatIsHeld();
@@ -105,6 +112,7 @@ class PoolImpl final : public Pool {
   const Clock& clock_;
   const bool threads_;
   const std::function<std::span<std::byte>()> staging_;
+  const MakeDrive make_drive_;
   const Say say_;
   Mutex devices_mutex_;  // one device is removed or replaced at a time
   Mutex spaces_mutex_;   // one OpenSpace at a time: an id is chosen, then taken
