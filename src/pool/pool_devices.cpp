@@ -12,6 +12,9 @@ namespace kvpool::pool {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{10};
+// The mover rests after a failure, and the recorder works once a second: who removes a device waits
+// for them also where requests may not wait that long.
+constexpr std::chrono::seconds kLeastPatience{2};
 
 }  // namespace
 
@@ -40,13 +43,14 @@ Result<void> PoolImpl::CheckRemovable(std::size_t device) const {
 }
 
 ChangeParts PoolImpl::PartsToChange(std::size_t device) const {
-  return {.store = store_.get(),
-          .recorder = recorder_.get(),
-          .mover = mover_.get(),
-          .clock = &clock_,
-          .slots = slots_,
-          .device = device,
-          .patience_ns = std::chrono::nanoseconds(config_.deadline).count()};
+  return {
+      .store = store_.get(),
+      .recorder = recorder_.get(),
+      .mover = mover_.get(),
+      .clock = &clock_,
+      .slots = slots_,
+      .device = device,
+      .patience_ns = std::max<std::chrono::nanoseconds>(config_.deadline, kLeastPatience).count()};
 }
 
 Result<std::unique_ptr<DeviceRemoval>> PoolImpl::BeginRemoval(std::string_view name) {
