@@ -47,7 +47,8 @@ struct KeyWork {
   index::EntryId entry = index::kNoEntry;
   std::uint64_t seed = 0;  // of its checksums
   layout::BlockShape shape;
-  bool recent = true;  // written since the pool was opened
+  bool recent = true;            // written since the pool was opened
+  std::uint64_t generation = 0;  // a flush's: it does not pin what it waits for
 };
 
 // The units of one operation on one device, in the order of retrieval. Lanes that share a device

@@ -104,10 +104,10 @@ bool Store::CheckFlush(const FlushRequest& flush, Operation& operation) {
     } else if (!options_.record_changes) {
       operation.SetKeyStatus(i, Status::kUnsupported);
     } else if (!Recordable(index_.View(entry))) {
-      const auto view = index_.View(entry);
-      index_.Pin(entry);
+      const std::uint64_t generation = index_.View(entry).generation;
       operation.keys[i].entry = entry;
-      dirty_.push_front({entry, view.generation, options_.clock->NowNs()});
+      operation.keys[i].generation = generation;
+      dirty_.push_front({entry, generation, options_.clock->NowNs()});
       durable = false;
     }
   }

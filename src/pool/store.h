@@ -75,7 +75,7 @@ class Store {
 
   void Drop(const DropRequest& drop, Operation& operation);
   // True: its keys are durable once the recorder has caught up, or have their status. False: some
-  // have units in memory that are spilled first; SettleFlush then says when. Pins those.
+  // have units in memory that are spilled first; SettleFlush then says when.
   bool CheckFlush(const FlushRequest& flush, Operation& operation);
   // As CheckFlush: true when nothing is left to wait for.
   bool SettleFlush(Operation& operation);

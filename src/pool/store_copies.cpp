@@ -284,17 +284,17 @@ bool Store::SettleFlush(Operation& operation) {
   for (std::size_t i = 0; i < operation.keys.size(); ++i) {
     KeyWork& key = operation.keys[i];
     if (key.entry == kNoEntry) continue;
-    const auto view = index_.View(key.entry);
-    if (view.state != EntryState::kVisible) {
+    const bool there = index_.IsLive(key.entry, key.generation) &&
+                       index_.View(key.entry).state == EntryState::kVisible;
+    if (!there) {
       operation.SetKeyStatus(i, Status::kNotFound);
-    } else if (!Recordable(view)) {
+    } else if (!Recordable(index_.View(key.entry))) {
       if (!late) {
         waits = true;
         continue;
       }
       operation.SetKeyStatus(i, Status::kTimedOut);
     }
-    Settle(key.entry, index_.Unpin(key.entry));
     key.entry = kNoEntry;
   }
   return !waits;
