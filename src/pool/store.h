@@ -175,6 +175,7 @@ class Store {
   }
   void FreeSlot(const layout::UnitRecord& unit) KVPOOL_REQUIRES(mutex_);
   void AddDirty(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  bool MakeSecondPlaces(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   bool PlanSpillOf(index::EntryId entry, Move& move) KVPOOL_REQUIRES(mutex_);
   bool FindRoom(Move& move, std::size_t first, bool durable, bool may_evict)
       KVPOOL_REQUIRES(mutex_);

@@ -46,13 +46,18 @@ bool Store::PlanSpill(std::uint64_t bytes, Move& move) {
   MutexLock lock(mutex_);
   LookAtDevices();
   std::uint64_t left = bytes;
+  bool room = true;
+  std::vector<Waiting> later;
   while (!dirty_.empty() && left > 0) {
     const Waiting waiting = dirty_.front();
     const bool there = index_.IsLive(waiting.entry, waiting.generation) &&
                        index_.View(waiting.entry).state == EntryState::kVisible;
-    if (there) {
+    if (there && !MakeSecondPlaces(waiting.entry)) {
+      later.push_back(waiting);
+    } else if (there) {
       const std::size_t before = move.units.size();
-      if (!PlanSpillOf(waiting.entry, move)) return false;
+      room = PlanSpillOf(waiting.entry, move);
+      if (!room) break;
       if (before == 0 && !move.empty()) move.oldest_ns = waiting.since_ns;
       if (move.units.size() > before) moving_.push_back(waiting);
       for (const MovedUnit& unit : std::span(move.units).subspan(before)) {
@@ -61,16 +66,30 @@ bool Store::PlanSpill(std::uint64_t bytes, Move& move) {
     }
     dirty_.pop_front();
   }
+  dirty_.insert(dirty_.begin(), later.begin(), later.end());
+  return room;
+}
+
+// Each unit in memory only gets a second place. One may have it in memory that leaves, which goes
+// unless somebody reads it: then, false, the block has to wait.
+bool Store::MakeSecondPlaces(EntryId entry) {
+  const auto view = index_.View(entry);
+  if (view.copies.empty()) {
+    index_.AddCopies(entry);
+    return true;
+  }
+  for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
+    if (view.copies[unit].IsNowhere() || !IsDirty(view, unit)) continue;
+    if (index_.pins(entry) > 0) return false;
+    if (IsLeaving(view.units[unit])) std::swap(view.units[unit], view.copies[unit]);
+    FreeSlot(std::exchange(view.copies[unit], UnitRecord::Nowhere()));
+  }
   return true;
 }
 
 // All of a block's units at once: there are at most kMaxUnitsPerBlock.
 bool Store::PlanSpillOf(EntryId entry, Move& move) {
-  auto view = index_.View(entry);
-  if (view.copies.empty()) {
-    index_.AddCopies(entry);
-    view = index_.View(entry);
-  }
+  const auto view = index_.View(entry);
   const std::size_t first = move.units.size();
   const std::uint64_t seed = ChecksumSeed(spaces_[view.space].digest, view.key, view.generation);
   for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
@@ -196,7 +215,11 @@ void Store::FinishMoved(const MovedUnit& unit, bool spilled) {
     return;
   }
   if (!spilled) return FinishEvacuated(unit);
-  view.copies[unit.unit] = unit.to;
+  // One that was evacuated meanwhile has its second place in memory that leaves, which somebody may
+  // read.
+  UnitRecord& second = view.copies[unit.unit];
+  if (!second.IsNowhere() && index_.pins(unit.entry) > 1) return FreeSlot(unit.to);
+  FreeSlot(std::exchange(second, unit.to));
   dirty_bytes_ -= view.shape.slot_bytes;
 }
 

@@ -96,9 +96,10 @@ Store::Leaving Store::DropLeaving(EntryId entry, std::uint32_t unit) {
   const bool first = IsLeaving(view.units[unit]);
   const UnitRecord& stays = first ? view.copies[unit] : view.units[unit];
   const UnitRecord& leaves = first ? view.units[unit] : view.copies[unit];
-  if (stays.IsNowhere() || IsLeaving(stays)) return Leaving::kMoves;
-  if (IsVolatile(stays) && !IsVolatile(leaves)) return Leaving::kMoves;
+  if (stays.IsNowhere()) return Leaving::kMoves;
+  // Somebody may read either place, and there is none for a third one.
   if (index_.pins(entry) > 0) return Leaving::kWaits;
+  if (IsLeaving(stays) || (IsVolatile(stays) && !IsVolatile(leaves))) return Leaving::kMoves;
   FreeSlot(leaves);
   if (first) view.units[unit] = view.copies[unit];
   view.copies[unit] = UnitRecord::Nowhere();
