@@ -203,7 +203,6 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
       options.record_changes && std::any_of(slots_.begin(), slots_.end(),
                                             [](const auto& slot) { return slot->volatile_bytes; });
   options.clock = &clock_;
-  options.keep_refused_rows = absent_;
   for (const LinkConfig& link : config_.links) {
     layout::LinkRate rate{.bytes_per_s = link.bytes_per_s};
     for (std::size_t i = 0; i < slots_.size(); ++i) {

@@ -337,6 +337,8 @@ void Store::FinishPut(Operation& operation) {
     }
     if (operation.KeyStatus(i) == Status::kOk) {
       index_.Publish(key.entry);
+      const auto view = index_.View(key.entry);
+      RemoveKept(view.space, view.key);
       counts_.blocks += 1;
       counts_.block_bytes += key.shape.block_bytes;
       if (Recordable(index_.View(key.entry))) {

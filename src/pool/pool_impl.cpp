@@ -65,10 +65,7 @@ PoolImpl::PoolImpl(PoolParts parts)
     slot->volatile_bytes = traits.volatile_bytes;
     slot->mapped = traits.mapped;
     slot->drive_id = one.drive_id;
-    if (!one.absent.empty()) {
-      slot->health.Drain(std::move(one.absent));
-      absent_ = true;
-    }
+    if (!one.absent.empty()) slot->health.Drain(std::move(one.absent));
     slots_.push_back(std::move(slot));
   }
 }

@@ -118,7 +118,6 @@ class PoolImpl final : public Pool {
   Mutex spaces_mutex_;   // one OpenSpace at a time: an id is chosen, then taken
   std::uint64_t lost_at_open_ = 0;
   bool stopping_ = false;  // of a pool without threads
-  bool absent_ = false;    // a drive was not there when the pool was opened
   // Shared with the memory that was handed out.
   const std::shared_ptr<mem::RegisteredMemory> registered_ =
       std::make_shared<mem::RegisteredMemory>();

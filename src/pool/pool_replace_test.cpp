@@ -190,6 +190,48 @@ TEST_F(PoolReplace, AnotherDriveTakesThePlaceOfADrainedOne) {
   ExpectSame(more);
 }
 
+// Half of what a drive takes with it is put anew without it, and then all is dropped.
+TEST_F(PoolReplace, WhatWasReplacedOrDroppedDoesNotComeBackWithADriveThatWasAway) {
+  Open();
+  const Blocks blocks("c", 48, kBlock);
+  ASSERT_EQ(Put(*channel_, space_, blocks, true), All(48, Status::kOk));
+  channel_.reset();
+  pool_.reset();
+  std::filesystem::rename(dir_.path() / "b", dir_.path() / "away");
+  Reopen();
+  ASSERT_EQ(Info(2).state, DeviceState::kDrained);
+  ASSERT_LT(pool_->info().blocks, 48u);
+  const Blocks again("c", 24, kBlock, 2);
+  Put(*channel_, space_, again, true);
+  Drop(*channel_, space_, blocks.keys);
+  FlushRequest flush;
+  flush.space = space_;
+  Complete(*channel_, flush);
+  ASSERT_EQ(flush.result(0), Status::kOk);
+  channel_.reset();
+  pool_.reset();
+  std::filesystem::rename(dir_.path() / "away", dir_.path() / "b");
+  Reopen();
+  ASSERT_EQ(Info(2).state, DeviceState::kServing);
+  EXPECT_EQ(pool_->info().blocks, 0u);
+}
+
+TEST_F(PoolReplace, WhatLiesOnADriveThatWasAwayIsWarmWhenItIsBack) {
+  Open();
+  const Blocks blocks("c", 48, kBlock);
+  ASSERT_EQ(Put(*channel_, space_, blocks, true), All(48, Status::kOk));
+  channel_.reset();
+  pool_.reset();
+  std::filesystem::rename(dir_.path() / "b", dir_.path() / "away");
+  Reopen();
+  ASSERT_LT(pool_->info().blocks, 48u);
+  channel_.reset();
+  pool_.reset();
+  std::filesystem::rename(dir_.path() / "away", dir_.path() / "b");
+  Reopen();
+  ExpectSame(blocks);
+}
+
 TEST_F(PoolReplace, WhatCannotBeDoneIsRefusedInOneSentence) {
   Open();
   EXPECT_EQ(pool_->RemoveDevice("z").error().status, Status::kNotFound);

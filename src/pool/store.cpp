@@ -79,6 +79,7 @@ void Store::Contains(Space space, std::span<const Key> keys, std::span<bool> pre
 void Store::Drop(const DropRequest& drop, Operation& operation) {
   MutexLock lock(mutex_);
   for (std::size_t i = 0; i < drop.keys.size(); ++i) {
+    RemoveKept(drop.space.id, drop.keys[i]);
     const EntryId entry = index_.Find(drop.space.id, drop.keys[i]);
     if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
       operation.SetKeyStatus(i, Status::kNotFound);
@@ -182,7 +183,7 @@ void Store::Remove(EntryId entry) {
   if (view.state == EntryState::kVisible) {
     counts_.blocks -= 1;
     counts_.block_bytes -= view.shape.block_bytes;
-    if (Recordable(view)) RecordRemoved(view);
+    if (Recordable(view)) RecordRemoved(view.generation);
   }
   Settle(entry, index_.Doom(entry));
 }
@@ -202,11 +203,27 @@ bool Store::Recordable(const index::EntryView& view) const {
   return true;
 }
 
-void Store::RecordRemoved(const index::EntryView& view) {
+void Store::RecordRemoved(std::uint64_t generation) {
   if (!options_.record_changes) return;
   catalog::Change change{catalog::Change::Kind::kRemove, {}};
-  change.row.generation = view.generation;
+  change.row.generation = generation;
   changes_.push_back(std::move(change));
+}
+
+void Store::RemoveKept(std::uint32_t space, Key key) {
+  forgotten_.clear();
+  kept_rows_.TakeKey(space, key, forgotten_);
+  for (const std::uint64_t generation : forgotten_) RecordRemoved(generation);
+}
+
+// Of a row that is refused: it may be warm again with a drive that is not there.
+bool Store::IsKept(const catalog::BlockRow& row) const {
+  bool away = false;
+  for (const layout::UnitRecord& unit : row.units) {
+    if (unit.device() >= devices_.size()) return false;
+    away |= !devices_[unit.device()]->serves();
+  }
+  return away && index_.Find(row.space, row.key) == kNoEntry && !kept_rows_.Has(row.space, row.key);
 }
 
 void Store::RecordAdded(EntryId entry) {
@@ -263,7 +280,7 @@ EntryId Store::RestoreOne(const catalog::BlockRow& row) {
   }
   const layout::BlockShape shape = ShapeIn(row.space, row.block_bytes);
   if (shape.units != row.units.size() || index_.Find(row.space, row.key) != kNoEntry ||
-      !ReserveSlots(row, shape)) {
+      kept_rows_.Has(row.space, row.key) || !ReserveSlots(row, shape)) {
     return kNoEntry;
   }
   const EntryId entry = index_.Reserve({.space = row.space,
@@ -291,10 +308,7 @@ std::uint64_t Store::Restore(std::span<const catalog::BlockRow> rows,
     entries.push_back(RestoreOne(row));
     if (entries.back() != kNoEntry) continue;
     ++refused;
-    if (options_.keep_refused_rows) continue;
-    catalog::Change change{catalog::Change::Kind::kRemove, {}};
-    change.row.generation = row.generation;
-    changes_.push_back(std::move(change));
+    IsKept(row) ? kept_rows_.Keep(row) : RecordRemoved(row.generation);
   }
   restored_generations_ = next_generation_ - 1;
   // Oldest first: parents come before children, and the newest end as the most recently used.

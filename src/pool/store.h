@@ -19,6 +19,7 @@
 #include "kvpool/pool.h"
 #include "layout/placer.h"
 #include "pool/device_slot.h"
+#include "pool/kept_rows.h"
 #include "pool/move.h"
 #include "pool/operation.h"
 
@@ -32,9 +33,6 @@ struct StoreOptions {
   bool record_changes = false;  // there is a catalog to keep
   bool spill = false;           // what lies in memory is copied to drives
   const Clock* clock = &Clock::Monotonic();
-  // A drive is not there: rows whose units are not all there stay recorded, and are warm again when
-  // it is, unless others have taken their place.
-  bool keep_refused_rows = false;
   std::vector<layout::LinkRate> links;
 };
 
@@ -98,7 +96,8 @@ class Store {
 
   // Restart: takes over recorded blocks, newest first, so that a stale row never wins a key or a
   // slot. Rows whose units are not all there, or that a newer one has replaced, are removed from
-  // the record (but see StoreOptions). Chains the blocks. Returns how many rows were refused.
+  // the record; those with units on a drive that does not serve stay there (KeptRows). Chains the
+  // blocks. Returns how many rows were refused.
   // `highest_generation`: of all that was ever recorded.
   std::uint64_t Restore(std::span<const catalog::BlockRow> rows, std::uint64_t highest_generation);
 
@@ -163,7 +162,9 @@ class Store {
   void Remove(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   void Settle(index::EntryId entry, bool may_erase) KVPOOL_REQUIRES(mutex_);
   void RecordAdded(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
-  void RecordRemoved(const index::EntryView& view) KVPOOL_REQUIRES(mutex_);
+  void RecordRemoved(std::uint64_t generation) KVPOOL_REQUIRES(mutex_);
+  void RemoveKept(std::uint32_t space, Key key) KVPOOL_REQUIRES(mutex_);
+  bool IsKept(const catalog::BlockRow& row) const KVPOOL_REQUIRES(mutex_);
   bool IsVolatile(const layout::UnitRecord& unit) const {
     return devices_[unit.device()]->volatile_bytes;
   }
@@ -235,6 +236,7 @@ class Store {
   layout::Placer placer_ KVPOOL_GUARDED_BY(mutex_);
   std::uint64_t next_generation_ KVPOOL_GUARDED_BY(mutex_) = 1;
   std::vector<catalog::Change> changes_ KVPOOL_GUARDED_BY(mutex_);
+  KeptRows kept_rows_ KVPOOL_GUARDED_BY(mutex_);
   // Blocks by the time they came to be so; entries that have gone, or changed, are passed over.
   struct Waiting {
     index::EntryId entry;
@@ -264,6 +266,7 @@ class Store {
   std::vector<std::uint32_t> group_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<index::EntryId> lost_ KVPOOL_GUARDED_BY(mutex_);
   std::vector<std::uint64_t> returned_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<std::uint64_t> forgotten_ KVPOOL_GUARDED_BY(mutex_);
   struct Load {
     double busy_until_ns = 0;  // with what it was given to read
     double ns_per_byte = 0;

@@ -83,7 +83,7 @@ bool Store::Rescue(EntryId entry) {
 // A block has lost places. What memory alone holds is spilled anew.
 void Store::RecordAgain(EntryId entry, bool was_recorded) {
   if (Recordable(index_.View(entry))) return RecordAdded(entry);  // takes the old row's place
-  if (was_recorded) RecordRemoved(index_.View(entry));
+  if (was_recorded) RecordRemoved(index_.View(entry).generation);
   AddDirty(entry);
 }
 

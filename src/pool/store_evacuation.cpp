@@ -130,6 +130,9 @@ void Store::FinishEvacuated(const MovedUnit& unit) {
 void Store::Replace(std::size_t index, std::unique_ptr<device::Device> by,
                     const DeviceConfig& config, std::uint64_t drive_id) {
   MutexLock lock(mutex_);
+  forgotten_.clear();
+  kept_rows_.TakeDevice(index, forgotten_);
+  for (const std::uint64_t generation : forgotten_) RecordRemoved(generation);
   DeviceSlot& slot = *devices_[index];
   slot.former.push_back(std::exchange(slot.device, std::move(by)));
   slot.config = config;
