@@ -118,6 +118,7 @@ void Client::Get(std::span<const std::uint32_t> ids) {
   job.CutSegments(std::vector<std::uint32_t>(ids.size(), room), random);
   job.get.into = job.segments;
   job.get.lease = random.Chance(plan_.leases);
+  job.arena->stays = random.Chance(setting_.scenario.stays);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     bool present = false;
     setting_.pool.Contains(job.get.space, std::span(job.keys).subspan(i, 1), {&present, 1});

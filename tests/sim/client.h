@@ -7,9 +7,12 @@
 #include <vector>
 
 #include "pool/pool_impl.h"
+#include "tests/sim/dormant.h"
 #include "tests/sim/job.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/rack.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/sim_catalog.h"
 #include "tests/sim/world.h"
 
 namespace kvpool::sim {
@@ -20,12 +23,15 @@ struct Setting {
   Oracle& oracle;
   const Scenario& scenario;
   pool::PoolImpl& pool;
+  Rack& rack;
+  Dormant& dormant;
+  const CatalogState& catalog;  // of a catalog in memory; empty for any other
   std::vector<Space> spaces;
   std::uint64_t requests = 0;  // submitted
 };
 
-// No device is drained.
-bool AllServe(const pool::PoolImpl& pool);
+// No device has failed. One that was away when the pool was opened has not.
+bool NoneDrained(const Setting& setting);
 
 // Threads: one.
 class Client {
@@ -67,7 +73,7 @@ class Client {
   void CheckStatus(const Job& job, Status status, std::initializer_list<Status> allowed);
   void CheckBytes(const Job& job, std::size_t key);
   void CheckFound(const Job& job, std::size_t key);
-  void CheckInTime(const Job& job);
+  void CheckInTime(Job& job);
   void EndLease(Job& job);
   void Watch(std::unique_ptr<Job> job);
   void CheckMark(const Job& job);

@@ -38,7 +38,7 @@ Drive::Drive(World& world, DriveSpec spec)
 }
 
 std::unique_ptr<device::Device> Drive::Open() {
-  vanished_ = false;
+  vanished_ = retired_ = false;
   busy_until_ns_ = storm_until_ns_ = 0;
   return std::make_unique<SimDevice>(*this);
 }
@@ -52,6 +52,17 @@ void Drive::Crash(bool power_cut) {
   }
 }
 
+void Drive::Spoil() { media_.Spoil(world_.random); }
+
+void Drive::Land() {
+  for (SimQueue* queue : queues_) queue->LandDue();
+}
+
+bool Drive::Reaches(std::span<const std::byte> memory) const {
+  return std::any_of(queues_.begin(), queues_.end(),
+                     [&](const SimQueue* one) { return one->Reaches(memory); });
+}
+
 void Drive::LetGo() {
   for (SimQueue* queue : queues_) queue->LetGo();
 }
@@ -59,6 +70,11 @@ void Drive::LetGo() {
 bool Drive::Busy() const {
   return std::any_of(queues_.begin(), queues_.end(),
                      [](const SimQueue* one) { return one->Busy(); });
+}
+
+bool Drive::Stalls() const {
+  return std::any_of(queues_.begin(), queues_.end(),
+                     [](const SimQueue* one) { return one->Stalls(); });
 }
 
 void Drive::Detach(const iovec& part) {

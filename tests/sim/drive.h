@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct DriveSpec {
   std::uint64_t capacity_bytes = 0;
   std::uint32_t depth = 1;
   std::uint32_t max_segments = 1;
+  bool lets_go = false;          // whatever is late lands in the end
   bool late_by_address = false;  // a late read goes to an address, not to pages that it holds
   std::int64_t latency_ns = 0;
   double bytes_per_s = 0;
@@ -54,12 +56,23 @@ class Drive {
   // What is in flight is written, or not, or in part; with `power_cut` the cache goes as well. From
   // then on nothing reaches the media, until the next Open.
   void Crash(bool power_cut);
+  // What is stored becomes noise.
+  void Spoil();
+  // Nobody may ask it for anything until the next Open.
+  void Retire() { retired_ = true; }
   // What lands late, or never, lands now.
   void LetGo();
+  // What is due lands, before somebody polls.
+  void Land();
   // It holds reads or writes.
   bool Busy() const;
+  // An I/O hangs or is late.
+  bool Stalls() const;
   // Nothing that is late reaches this memory any more.
   void Detach(const iovec& part);
+  // A read that is in flight goes there.
+  bool Reaches(std::span<const std::byte> memory) const;
+  const std::byte* stored() const { return media_.data(); }
   // The earliest time at which something in flight ends; World::kNever.
   std::int64_t NextEndNs() const;
 
@@ -73,6 +86,7 @@ class Drive {
   Media media_;
   std::vector<SimQueue*> queues_;
   bool vanished_ = false;
+  bool retired_ = false;
   std::int64_t busy_until_ns_ = 0;
   std::int64_t storm_until_ns_ = 0;
 };

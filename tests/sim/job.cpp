@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
+#include <map>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -14,12 +16,18 @@ std::vector<Arena*>& SpareArenas() {
   return spare;
 }
 
+std::map<const std::byte*, const Arena*>& AllArenas() {
+  static std::map<const std::byte*, const Arena*> all;
+  return all;
+}
+
 }  // namespace
 
 Arena* Arena::Take() {
   if (SpareArenas().empty()) {
     auto* arena = new Arena;
     arena->bytes_ = static_cast<std::byte*>(std::aligned_alloc(kIoAlignment, kBytes));
+    AllArenas()[arena->bytes_] = arena;
     return arena;
   }
   Arena* arena = SpareArenas().back();
@@ -27,7 +35,18 @@ Arena* Arena::Take() {
   return arena;
 }
 
-void Arena::Give(Arena* arena) { SpareArenas().push_back(arena); }
+void Arena::Give(Arena* arena) {
+  arena->stays = false;
+  SpareArenas().push_back(arena);
+}
+
+const Arena* Arena::Of(const void* address) {
+  const auto* at = static_cast<const std::byte*>(address);
+  const auto above = AllArenas().upper_bound(at);
+  if (above == AllArenas().begin()) return nullptr;
+  const Arena* arena = std::prev(above)->second;
+  return at < arena->bytes_ + kBytes ? arena : nullptr;
+}
 
 Request& Job::request() {
   switch (kind) {

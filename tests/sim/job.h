@@ -19,7 +19,12 @@ class Arena {
   static constexpr std::uint64_t kBytes = 1 << 20;
   static Arena* Take();
   static void Give(Arena* arena);
+  // The one that an address lies in; nullptr: none.
+  static const Arena* Of(const void* address);
   std::byte* data() { return bytes_; }
+  std::span<const std::byte> bytes() const { return {bytes_, kBytes}; }
+
+  bool stays = false;  // the memory cannot be detached from a late transfer
 
  private:
   std::byte* bytes_ = nullptr;
@@ -48,6 +53,7 @@ struct Job {
   Order order = 0;
   std::int64_t submitted_ns = 0;
   std::int64_t patience_ns = 0;
+  std::int64_t held_ns = 0;     // when a device was last seen to hold memory of it that stays
   std::uint64_t troubles = 0;   // the world's, when it was submitted
   std::int64_t release_ns = 0;  // of a lease
   std::uint32_t layers_ready = 0;

@@ -26,6 +26,7 @@ class Media {
   Media& operator=(const Media&) = delete;
 
   std::byte* data() { return bytes_; }
+  const std::byte* data() const { return bytes_; }
   std::uint64_t capacity_bytes() const { return capacity_bytes_; }
 
   void Write(std::uint64_t offset, std::span<const std::byte> bytes, Random& random);

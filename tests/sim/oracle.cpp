@@ -185,6 +185,26 @@ std::optional<std::uint32_t> Oracle::Required(std::uint32_t key) const {
   return std::nullopt;
 }
 
+void Oracle::Sleep(std::uint32_t key) {
+  for (Version& version : keys_[key].versions) version.required = false;
+}
+
+void Oracle::Wake(std::uint32_t key, std::uint32_t version) {
+  auto& versions = keys_[key].versions;
+  const bool replaced =
+      std::any_of(versions.begin() + version + 1, versions.end(),
+                  [](const Version& later) { return later.state != Version::State::kNever; });
+  if (replaced || versions[version].state == Version::State::kNever) return;
+  Sleep(key);
+  versions[version].required = true;
+}
+
+void Oracle::DoubtDurable() {
+  for (KeyRecord& key : keys_) {
+    for (Version& version : key.versions) version.durable = false;
+  }
+}
+
 void Oracle::Found(std::uint32_t key, std::optional<std::uint32_t> version) {
   auto& versions = keys_[key].versions;
   for (std::uint32_t i = 0; i < versions.size(); ++i) {

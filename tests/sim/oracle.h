@@ -86,6 +86,12 @@ class Oracle {
   }
   // Which version has to be there, after a crash.
   std::optional<std::uint32_t> Required(std::uint32_t key) const;
+  // It lies on a drive that is away: it need not be there until Wake, which asks for it again
+  // unless another has been put meanwhile.
+  void Sleep(std::uint32_t key);
+  void Wake(std::uint32_t key, std::uint32_t version);
+  // A drive has failed, and with it second places of what was durable.
+  void DoubtDurable();
   // What a look at the restarted pool has shown: this version, or none, and no other.
   void Found(std::uint32_t key, std::optional<std::uint32_t> version);
 

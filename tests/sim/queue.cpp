@@ -57,6 +57,11 @@ std::size_t SimQueue::Submit(std::span<Io* const> ios) {
       flight.fate = Fate::kError;
     } else if (world_.crashed()) {
       flight.severed = true;
+    } else if (drive_.retired_) {
+      world_.Fail(
+          Failure::kOther,
+          fmt::format("an I/O on {}, which is no part of the pool any more", drive_.spec_.name));
+      flight.fate = Fate::kError;
     } else {
       CheckOverlap(io);
       flight.fate = DrawFate(io);
@@ -99,8 +104,8 @@ std::int64_t SimQueue::DrawDue(const Io& io, Fate fate) {
   const std::int64_t now = world_.now();
   if (fate == Fate::kHang) return kNever;
   if (fate == Fate::kLate) {
-    return random.Chance(0.1) ? kNever
-                              : now + static_cast<std::int64_t>(random.Logarithmic(5, 3000)) * kMs;
+    if (random.Chance(0.1)) return drive_.spec_.lets_go ? now + 10'000 * kMs : kNever;
+    return now + static_cast<std::int64_t>(random.Logarithmic(5, 3000)) * kMs;
   }
   const DriveSpec& spec = drive_.spec_;
   const auto work = static_cast<std::int64_t>(io.bytes / spec.bytes_per_s * 1e9);
@@ -116,7 +121,7 @@ void SimQueue::CheckOverlap(const Io& io) {
   if (!Moves(io)) return;
   for (const SimQueue* queue : drive_.queues_) {
     for (const Flight& other : queue->flights_) {
-      if (!Moves(*other.io) || other.severed) continue;
+      if (!Moves(*other.io) || other.severed || other.landed) continue;
       // A read that was given up may come late: then it harms nobody. A write must not.
       if (other.io->op == Op::kRead && (io.op == Op::kRead || other.cancelled)) continue;
       if (io.offset >= other.io->offset + other.io->bytes) continue;
@@ -144,10 +149,22 @@ std::size_t SimQueue::Poll(std::span<Io*> done) {
 
 void SimQueue::End(Flight& flight) {
   world_.Event();  // crashes before it lands
-  flight.io->status = flight.severed ? Status::kIoError : Land(flight);
+  LandOnce(flight);
   world_.Note("{}: {} ends {}", drive_.spec_.name, flight.number,
               static_cast<int>(flight.io->status));
   if (flight.io->status != Status::kOk) ++world_.troubles;
+}
+
+void SimQueue::LandOnce(Flight& flight) {
+  if (flight.landed) return;
+  flight.io->status = flight.severed ? Status::kIoError : Land(flight);
+  flight.landed = true;
+}
+
+void SimQueue::LandDue() {
+  for (Flight& flight : flights_) {
+    if (flight.due_ns <= world_.now()) LandOnce(flight);
+  }
 }
 
 Status SimQueue::Land(Flight& flight) {
@@ -251,7 +268,13 @@ void SimQueue::LetGo() {
 
 bool SimQueue::Busy() const {
   return std::any_of(flights_.begin(), flights_.end(),
-                     [](const Flight& one) { return Moves(*one.io); });
+                     [](const Flight& one) { return Moves(*one.io) && !one.landed; });
+}
+
+bool SimQueue::Stalls() const {
+  return std::any_of(flights_.begin(), flights_.end(), [](const Flight& one) {
+    return !one.landed && (one.fate == Fate::kHang || one.fate == Fate::kLate);
+  });
 }
 
 void SimQueue::Detach(const iovec& part) {
@@ -265,11 +288,24 @@ void SimQueue::Detach(const iovec& part) {
   }
 }
 
+bool SimQueue::Reaches(std::span<const std::byte> memory) const {
+  return std::any_of(flights_.begin(), flights_.end(), [&](const Flight& flight) {
+    if (flight.io->op != Op::kRead || flight.severed || flight.detached || flight.landed)
+      return false;
+    return std::any_of(
+        flight.io->segments.begin(), flight.io->segments.end(), [&](const iovec& segment) {
+          const auto* begin = static_cast<const std::byte*>(segment.iov_base);
+          return begin < memory.data() + memory.size() && memory.data() < begin + segment.iov_len;
+        });
+  });
+}
+
 void SimQueue::Crash() {
   Random& random = world_.random;
   for (Flight& flight : flights_) {
     const Io& io = *flight.io;
-    if (io.op == Op::kWrite && !flight.severed && !drive_.vanished_ && random.Chance(0.7)) {
+    if (io.op == Op::kWrite && !flight.severed && !flight.landed && !drive_.vanished_ &&
+        random.Chance(0.7)) {
       const std::uint64_t pages = random.Below(io.bytes / kIoAlignment + 1);
       const auto bytes = BytesOf(flight);
       drive_.media_.Write(io.offset,

@@ -27,7 +27,10 @@ class SimQueue final : public device::Queue {
 
   void Crash();
   void LetGo();
+  void LandDue();
   bool Busy() const;
+  bool Stalls() const;
+  bool Reaches(std::span<const std::byte> memory) const;
   void Detach(const iovec& part);
 
  private:
@@ -38,6 +41,7 @@ class SimQueue final : public device::Queue {
     bool cancelled = false;
     bool severed = false;      // nothing of it reaches memory or media any more
     bool detached = false;     // ... or memory
+    bool landed = false;       // all of it that will, and its status is set
     std::uint64_t epoch = 0;   // of a flush
     std::uint64_t number = 0;  // in order of submission
     std::int64_t due_ns = 0;
@@ -48,6 +52,7 @@ class SimQueue final : public device::Queue {
   std::int64_t DrawDue(const device::Io& io, Fate fate);
   void CheckOverlap(const device::Io& io);
   void End(Flight& flight);
+  void LandOnce(Flight& flight);
   Status Land(Flight& flight);
   Status Read(Flight& flight);
   Status Write(Flight& flight);

@@ -70,22 +70,41 @@ void DrawDrives(Random& random, Scenario& scenario) {
   }
 }
 
+}  // namespace
+
+DeviceConfig DrawDeviceConfig(Random& random, const DriveSpec& spec) {
+  DeviceConfig device;
+  device.name = spec.name;
+  device.kind = spec.memory ? DeviceKind::kMemory : DeviceKind::kFile;
+  if (!spec.memory) device.path = "simulated/" + spec.name;
+  device.capacity_bytes = spec.capacity_bytes;
+  // What is configured need not be what is so.
+  device.read_bytes_per_s = spec.bytes_per_s * (0.5 + random.Unit());
+  device.write_bytes_per_s = spec.bytes_per_s * (0.5 + random.Unit());
+  return device;
+}
+
+DriveSpec DrawSpare(Random& random, const Scenario& scenario, const DriveSpec& former) {
+  DriveSpec spec = DrawDrive(random, false, 0);
+  // The pool file's links name their devices.
+  spec.name = scenario.config.links.empty() ? former.name + "b" : former.name;
+  spec.lets_go = former.lets_go;
+  if (random.Chance(0.3)) spec.faults = DrawFaults(random);
+  return spec;
+}
+
+namespace {
+
 void DrawConfig(Random& random, Scenario& scenario) {
   Config& config = scenario.config;
+  config.name = "simulated";
   config.unit_bytes = (32 * kKiB) << random.Below(6);
   constexpr std::array<const char*, 5> kPolicies{"default", "default", "lru", "s3fifo", "arc"};
   config.policy = kPolicies[random.Below(kPolicies.size())];
   config.placement = random.Chance(0.2) ? Placement::kEqual : Placement::kBandwidth;
   config.lanes = static_cast<std::uint32_t>(random.Between(1, 4));
   for (const DriveSpec& spec : scenario.drives) {
-    DeviceConfig device;
-    device.name = spec.name;
-    device.kind = spec.memory ? DeviceKind::kMemory : DeviceKind::kFile;
-    device.capacity_bytes = spec.capacity_bytes;
-    // What is configured need not be what is so.
-    device.read_bytes_per_s = spec.bytes_per_s * (0.5 + random.Unit());
-    device.write_bytes_per_s = spec.bytes_per_s * (0.5 + random.Unit());
-    config.devices.push_back(device);
+    config.devices.push_back(DrawDeviceConfig(random, spec));
   }
   if (scenario.drives.size() > 1 && random.Chance(0.2)) {
     config.links.push_back({"link",
@@ -136,19 +155,25 @@ void DrawClients(Random& random, Scenario& scenario) {
   }
 }
 
+void DrawCare(Random& random, Scenario& scenario) {
+  CarePlan& care = scenario.care;
+  if (random.Chance(0.3)) {
+    care.removes = random.Unit();
+    care.takes_out = random.Unit();
+  }
+  if (random.Chance(0.3)) care.replaces = random.Unit();
+  care.think_ns = static_cast<std::int64_t>(random.Logarithmic(1'000'000, 1'000'000'000));
+  if (random.Chance(0.25)) scenario.absences = 0.6 * random.Unit();
+}
+
+void DrawStaying(Random& random, Scenario& scenario) {
+  scenario.stays = random.Chance(0.5) ? 1 : random.Unit();
+  scenario.others_stay = random.Chance(0.5);
+  // Who waits for a drive has to see an end of it.
+  for (DriveSpec& spec : scenario.drives) spec.lets_go = true;
+}
+
 }  // namespace
-
-std::uint64_t Scenario::MemoryBytes() const {
-  std::uint64_t bytes = 0;
-  for (const DriveSpec& one : drives) bytes += one.memory ? one.capacity_bytes : 0;
-  return bytes;
-}
-
-std::uint64_t Scenario::DriveBytes() const {
-  std::uint64_t bytes = 0;
-  for (const DriveSpec& one : drives) bytes += one.memory ? 0 : one.capacity_bytes;
-  return bytes;
-}
 
 Scenario DrawScenario(Random& random) {
   Scenario scenario;
@@ -163,6 +188,8 @@ Scenario DrawScenario(Random& random) {
   scenario.deadline_ns = static_cast<std::int64_t>(random.Logarithmic(5, 5'000)) * kMs;
   if (random.Chance(0.15)) DrawLateness(random, scenario);
   scenario.config.deadline = std::chrono::milliseconds(scenario.deadline_ns / kMs + 1);
+  DrawCare(random, scenario);
+  if (random.Chance(0.15)) DrawStaying(random, scenario);
   scenario.lives = static_cast<std::uint32_t>(random.Between(1, 4));
   scenario.requests = static_cast<std::uint32_t>(random.Between(10, 80));
   return scenario;

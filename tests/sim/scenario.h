@@ -26,11 +26,25 @@ struct ClientPlan {
   std::int64_t think_ns = 0;
 };
 
+// What is done to the devices.
+struct CarePlan {
+  double removes = 0;    // chances, each time that somebody looks at a device
+  double replaces = 0;   // of one that is drained or removed
+  double takes_out = 0;  // of a drive that was removed
+  std::int64_t think_ns = 0;
+
+  bool any() const { return removes > 0 || replaces > 0; }
+};
+
 struct Scenario {
   Config config;
   std::vector<DriveSpec> drives;
   std::vector<SpaceSpec> spaces;
   std::vector<ClientPlan> clients;
+  CarePlan care;
+  double absences = 0;       // of a drive, between two pools
+  double stays = 0;          // of a get's memory not to be detachable
+  bool others_stay = false;  // nor is any memory that is no client's
   bool catalog = true;
   bool real_catalog = false;  // SQLite's
   double catalog_error = 0;
@@ -40,11 +54,12 @@ struct Scenario {
   std::int64_t deadline_ns = 0;            // about, of a request
   std::uint32_t lives = 1;                 // pools, one after the other
   std::uint32_t requests = 1;              // a life
-
-  std::uint64_t MemoryBytes() const;
-  std::uint64_t DriveBytes() const;
 };
 
 Scenario DrawScenario(Random& random);
+// A drive to put in the place of `former`.
+DriveSpec DrawSpare(Random& random, const Scenario& scenario, const DriveSpec& former);
+// What a pool file says of it.
+DeviceConfig DrawDeviceConfig(Random& random, const DriveSpec& spec);
 
 }  // namespace kvpool::sim

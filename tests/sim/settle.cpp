@@ -15,10 +15,12 @@ constexpr std::int64_t kFlushNs = 60'000 * kMs;
 
 }  // namespace
 
-bool AllServe(const pool::PoolImpl& pool) {
-  const PoolInfo info = pool.info();
-  return std::all_of(info.devices.begin(), info.devices.end(),
-                     [](const DeviceInfo& one) { return one.state == DeviceState::kServing; });
+bool NoneDrained(const Setting& setting) {
+  const PoolInfo info = setting.pool.info();
+  for (std::size_t i = 0; i < info.devices.size(); ++i) {
+    if (info.devices[i].state == DeviceState::kDrained && !setting.rack.away(i)) return false;
+  }
+  return true;
 }
 
 void Client::Fail(Failure failure, const Job& job, const std::string& text) {
@@ -37,10 +39,13 @@ void Client::CheckStatus(const Job& job, Status status, std::initializer_list<St
   }
 }
 
-void Client::CheckInTime(const Job& job) {
+// Where memory cannot be detached, the device that holds it is waited for.
+void Client::CheckInTime(Job& job) {
+  if (job.arena->stays && setting_.rack.Reaches(job.arena->bytes())) job.held_ns = world_.now();
   const bool flushes =
       job.kind == JobKind::kFlush || (job.kind == JobKind::kPut && job.put.durable);
-  const std::int64_t late = world_.now() - job.submitted_ns - job.patience_ns - kGraceNs;
+  const std::int64_t due_ns = std::max(job.submitted_ns + job.patience_ns, job.held_ns);
+  const std::int64_t late = world_.now() - due_ns - kGraceNs;
   if (late <= (flushes ? kFlushNs : 0) || world_.crashed()) return;
   Fail(Failure::kHang, job,
        fmt::format("still in flight {} ms after its deadline", (late + kGraceNs) / kMs));
@@ -116,7 +121,7 @@ void Client::CheckBytes(const Job& job, std::size_t key) {
 void Client::CheckFound(const Job& job, std::size_t key) {
   const auto version = job.versions[key];
   if (!version || world_.losses != 0 || world_.troubles != job.troubles) return;
-  if (!AllServe(setting_.pool)) return;
+  if (!NoneDrained(setting_)) return;
   const Version& there = setting_.oracle.key(job.ids[key]).versions[*version];
   std::uint64_t room = 0;
   for (const Segment& segment : job.SegmentsOf(key)) room += segment.bytes;
@@ -128,6 +133,7 @@ void Client::CheckFound(const Job& job, std::size_t key) {
 void Client::SettleDrop(Job& job) {
   for (std::size_t i = 0; i < job.ids.size(); ++i) {
     CheckStatus(job, job.drop.result(i), {Status::kOk, Status::kNotFound});
+    setting_.dormant.Forget(job.ids[i]);
     if (job.drop.result(i) == Status::kOk) setting_.oracle.Dropped(job.ids[i], job.order);
   }
 }

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "device/absent.h"
 
 namespace kvpool::sim {
 namespace {
@@ -32,22 +32,14 @@ std::string KeyName(Random& random, std::uint32_t key) {
 
 }  // namespace
 
-bool SimDetacher::Detach(std::span<const iovec> parts) {
-  for (const iovec& part : parts) {
-    for (const auto& drive : drives_) drive->Detach(part);
-    std::memset(part.iov_base, 0xee, part.iov_len);
-  }
-  return true;
-}
-
 Simulation::Simulation(std::uint64_t seed, const SimOptions& options)
     : seed_(seed),
       world_(seed, options.verbose),
       scenario_(DrawScenario(world_.random)),
-      oracle_(seed) {
-  for (const DriveSpec& spec : scenario_.drives) {
-    drives_.push_back(std::make_unique<Drive>(world_, spec));
-  }
+      oracle_(seed),
+      rack_(world_, scenario_),
+      dormant_(oracle_, rack_),
+      detacher_(rack_, scenario_.others_stay) {
   const auto spaces = static_cast<std::uint32_t>(scenario_.spaces.size());
   for (std::uint32_t key = 0; key < scenario_.keys; ++key) {
     oracle_.AddKey(key % spaces, KeyName(world_.random, key));
@@ -70,6 +62,7 @@ Simulation::~Simulation() {
 Outcome Simulation::Run() {
   for (std::uint32_t life = 0; life < scenario_.lives && world_.failed().empty(); ++life) {
     world_.Note("life {} begins", life);
+    if (life > 0 && scenario_.absences > 0) rack_.Change(scenario_.absences);
     Live(life + 1 == scenario_.lives);
   }
   return {requests_, crashes_, world_.digest(), world_.failed()};
@@ -82,6 +75,7 @@ void Simulation::Live(bool last) {
   if (!Over() && Quiesce()) Audit(false);
   const bool clean = !Over();
   if (clean && last) {
+    RemoveAll();
     DropAll();
     Audit(true);
   }
@@ -97,7 +91,7 @@ void Simulation::PlanCrash(bool last) {
   world_.PlanCrash(after, [this] {
     world_.Note("the process dies, power cut {}", static_cast<int>(power_cut_));
     ++crashes_;
-    for (const auto& drive : drives_) drive->Crash(power_cut_);
+    rack_.Crash(power_cut_);
   });
 }
 
@@ -116,10 +110,21 @@ std::unique_ptr<catalog::Catalog> Simulation::OpenCatalog() {
 
 void Simulation::Open() {
   pool::PoolParts parts{.config = scenario_.config, .clock = &world_.clock, .threads = false};
-  for (std::size_t i = 0; i < drives_.size(); ++i) {
-    parts.devices.push_back({scenario_.config.devices[i], drives_[i]->Open()});
+  for (std::size_t i = 0; i < rack_.size(); ++i) {
+    parts.config.devices[i] = rack_.config(i);
+    parts.devices.push_back({rack_.config(i), nullptr});
+    if (rack_.away(i)) {
+      parts.devices.back().device = device::MakeAbsent(rack_.config(i), "made up");
+      parts.devices.back().absent = "it is away: bring it back";
+    } else {
+      parts.devices.back().device = rack_.drive(i).Open();
+    }
   }
   parts.catalog = OpenCatalog();
+  if (parts.catalog) LookAtRows(*parts.catalog);
+  parts.make_drive = [this](std::size_t place, const DeviceConfig& config, std::uint64_t) {
+    return caretaker_->MakeDrive(place, config);
+  };
   parts.detacher = &detacher_;
   staging_given_ = 0;
   parts.staging = [this] {
@@ -132,7 +137,9 @@ void Simulation::Open() {
   auto pool = pool::PoolImpl::Open(std::move(parts));
   KVPOOL_CHECK(pool.has_value());
   pool_ = std::move(*pool);
-  setting_.reset(new Setting{world_, oracle_, scenario_, *pool_, {}, 0});
+  setting_.reset(
+      new Setting{world_, oracle_, scenario_, *pool_, rack_, dormant_, catalog_state_, {}, 0});
+  caretaker_ = std::make_unique<Caretaker>(*setting_, scenario_.care);
   for (const SpaceSpec& spec : scenario_.spaces) {
     setting_->spaces.push_back(pool_->OpenSpace(spec).value());
   }
@@ -141,6 +148,16 @@ void Simulation::Open() {
     clients_.push_back(std::make_unique<Client>(*setting_, plan, std::move(channel)));
   }
   checker_ = std::make_unique<Client>(*setting_, checker_plan_, pool_->OpenChannel({}).value());
+}
+
+void Simulation::LookAtRows(catalog::Catalog& catalog) {
+  std::vector<std::uint32_t> space_ids;
+  for (const SpaceSpec& spec : scenario_.spaces) space_ids.push_back(catalog.SpaceId(spec).value());
+  std::vector<catalog::BlockRow> rows;
+  const auto skipped =
+      catalog.Load([&](catalog::BlockRow&& row) { rows.push_back(std::move(row)); });
+  KVPOOL_CHECK(skipped.has_value());
+  dormant_.Look(rows, space_ids);
 }
 
 bool Simulation::Present(std::uint32_t key) const {
@@ -163,7 +180,11 @@ bool Simulation::Restored() {
 }
 
 void Simulation::CheckRestored(std::uint32_t key) {
-  if (!Present(key)) return oracle_.Found(key, std::nullopt);
+  if (!Present(key)) {
+    // It may be back with the drives that are away.
+    if (rack_.away_mask() == 0) oracle_.Found(key, std::nullopt);
+    return;
+  }
   const std::uint64_t troubles = world_.troubles;
   std::vector<Status> statuses;
   std::uint32_t found = ~0u;
@@ -172,7 +193,7 @@ void Simulation::CheckRestored(std::uint32_t key) {
   if (statuses.empty() || statuses[0] == Status::kTimedOut) return;
   if (statuses[0] == Status::kOk) return oracle_.Found(key, found);
   if (statuses[0] == Status::kInvalid) return;
-  if (oracle_.Required(key) && troubles == world_.troubles && AllServe(*pool_)) {
+  if (oracle_.Required(key) && troubles == world_.troubles && NoneDrained(*setting_)) {
     world_.Fail(Failure::kOther, fmt::format("key {} was durable, and cannot be read", key));
   }
   oracle_.Found(key, std::nullopt);
@@ -206,6 +227,9 @@ bool Simulation::Turn(bool act) {
     if (!passed_over()) moved |= client->Collect();
   }
   moved |= checker_->Collect();
+  if (act && !world_.crashed()) moved |= caretaker_->Act();
+  moved |= caretaker_->Step();
+  rack_.LandFormer();
   return moved || world_.events() != before + parts;
 }
 
@@ -217,9 +241,10 @@ void Simulation::PassTime() {
     if (time > now) next = std::min(next, time);
   };
   consider(pool_->NextStepNs());
-  for (const auto& drive : drives_) consider(drive->NextEndNs());
+  consider(rack_.NextEndNs());
   for (const auto& client : clients_) consider(client->NextNs());
   consider(checker_->NextNs());
+  consider(caretaker_->NextNs());
   world_.clock.Advance(next - now);
 }
 
@@ -236,21 +261,16 @@ bool Simulation::TurnUntil(Done&& done, const char* what) {
   return !Over();
 }
 
-// Nor does the pool wait for what it has given up.
-bool Simulation::DrivesRest() const {
-  return std::none_of(drives_.begin(), drives_.end(),
-                      [](const auto& drive) { return drive->Busy(); });
-}
-
 bool Simulation::Quiesce() {
   const auto rests = [&] {
-    return pool_->Idle() && std::all_of(clients_.begin(), clients_.end(),
-                                        [](const auto& client) { return client->Idle(); });
+    return pool_->Idle() && caretaker_->Idle() &&
+           std::all_of(clients_.begin(), clients_.end(),
+                       [](const auto& client) { return client->Idle(); });
   };
   if (!TurnUntil(rests, "work")) return false;
   // Slots that late writes hold come back with them, and the recorder frees them.
-  for (const auto& drive : drives_) drive->LetGo();
-  const auto gave_back = [&] { return DrivesRest() && rests(); };
+  rack_.LetGo();
+  const auto gave_back = [&] { return !rack_.Busy() && rests(); };
   if (!TurnUntil(gave_back, "what was given up")) return false;
   const std::size_t recorder = pool_->parts() - 2;
   for (int i = 0; i < 3; ++i) pool_->StepPart(recorder);
@@ -280,6 +300,23 @@ void Simulation::Audit(bool empty) {
   }
 }
 
+// Nobody uses the pool, so each device but the last can be removed, and what was there is there.
+void Simulation::RemoveAll() {
+  if (Over() || scenario_.care.removes == 0) return;
+  const std::size_t first = world_.random.Below(rack_.size());
+  for (std::size_t i = 0; i < rack_.size() && !Over(); ++i) {
+    const bool surely = scenario_.catalog_error == 0;
+    if (!caretaker_->Remove((first + i) % rack_.size(), surely)) continue;
+    if (!TurnUntil([&] { return caretaker_->Idle(); }, "a removal")) return;
+  }
+  std::vector<Status> statuses;
+  for (std::uint32_t key = 0; key < oracle_.size() && !Over(); ++key) {
+    checker_->Read({&key, 1}, statuses, nullptr);
+    if (!TurnUntil([&] { return checker_->Idle(); }, "a get after the removals")) return;
+  }
+  if (Quiesce()) Audit(false);
+}
+
 void Simulation::DropAll() {
   for (std::uint32_t key = 0; key < oracle_.size() && !Over(); ++key) checker_->Drop({&key, 1});
   TurnUntil([&] { return checker_->Idle() && pool_->Idle(); }, "dropping everything");
@@ -287,7 +324,19 @@ void Simulation::DropAll() {
 
 // What was acknowledged as durable is. A drained drive takes the promise of its blocks with it.
 bool Simulation::Keeps() const {
-  return world_.losses == 0 && scenario_.catalog && AllServe(*pool_);
+  return world_.losses == 0 && scenario_.catalog && NoneDrained(*setting_);
+}
+
+// The drives that take anything are no smaller than the memory that does.
+bool Simulation::Spills() const {
+  std::uint64_t memory = 0;
+  std::uint64_t drives = 0;
+  for (std::size_t i = 0; i < rack_.size(); ++i) {
+    const DeviceInfo device = pool_->info().devices[i];
+    if (device.state != DeviceState::kServing) continue;
+    (rack_.drive(i).spec().memory ? memory : drives) += device.capacity_bytes;
+  }
+  return drives >= memory;
 }
 
 // What is still there when it has stopped (spilling may evict) is there after the restart.
@@ -296,10 +345,10 @@ void Simulation::StopPool() {
   if (!TurnUntil([&] { return pool_->stopped() && pool_->Idle(); }, "the stop")) return;
   const bool quiet = scenario_.catalog && scenario_.catalog_error == 0 && world_.troubles == 0;
   const std::uint64_t dirty = pool_->info().dirty_bytes;
-  if (dirty != 0 && quiet && scenario_.DriveBytes() >= scenario_.MemoryBytes()) {
+  if (dirty != 0 && quiet && Spills()) {
     world_.Fail(Failure::kOther, fmt::format("{} bytes are not spilled at the stop", dirty));
   }
-  const bool all_durable = quiet && dirty == 0 && (scenario_.DriveBytes() > 0);
+  const bool all_durable = quiet && dirty == 0;
   oracle_.Crash(Keeps(), all_durable, [&](std::uint32_t key) { return Present(key); });
 }
 
@@ -313,11 +362,11 @@ void Simulation::ClearAway() {
   if (world_.crashed()) {
     oracle_.Crash(Keeps(), false, [&](std::uint32_t key) { return Present(key); });
   }
-  for (const auto& drive : drives_) drive->LetGo();
+  rack_.LetGo();
   const auto idle = [&] {
     for (const auto& client : clients_) client->EndLeases();
     checker_->EndLeases();
-    return DrivesRest() && pool_->Idle() && checker_->Idle() &&
+    return !rack_.Busy() && pool_->Idle() && checker_->Idle() &&
            std::all_of(clients_.begin(), clients_.end(),
                        [](const auto& client) { return client->Idle(); });
   };
@@ -334,6 +383,7 @@ void Simulation::ClearAway() {
   }
   checker_.reset();
   clients_.clear();
+  caretaker_.reset();
   pool_.reset();
 }
 

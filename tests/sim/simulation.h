@@ -9,9 +9,12 @@
 
 #include "catalog/catalog.h"
 #include "pool/pool_impl.h"
+#include "tests/sim/caretaker.h"
 #include "tests/sim/client.h"
-#include "tests/sim/drive.h"
+#include "tests/sim/detacher.h"
+#include "tests/sim/dormant.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/rack.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/sim_catalog.h"
 #include "tests/sim/world.h"
@@ -23,16 +26,6 @@ struct Outcome {
   std::uint64_t crashes = 0;
   std::uint64_t digest = 0;  // of everything that happened
   std::vector<World::Failed> failed;
-};
-
-// Severs late transfers, and leaves noise where they would have gone.
-class SimDetacher final : public mem::Detacher {
- public:
-  explicit SimDetacher(std::vector<std::unique_ptr<Drive>>& drives) : drives_(drives) {}
-  bool Detach(std::span<const iovec> parts) override;
-
- private:
-  std::vector<std::unique_ptr<Drive>>& drives_;
 };
 
 // Threads: one.
@@ -51,9 +44,9 @@ class Simulation {
   void CheckRestored(std::uint32_t key);
   void Work();
   bool Quiesce();
-  bool DrivesRest() const;
   bool Keeps() const;
   void Audit(bool empty);
+  void RemoveAll();
   void DropAll();
   void StopPool();
   void ClearAway();
@@ -64,13 +57,16 @@ class Simulation {
   bool Over() const { return world_.crashed() || !world_.failed().empty(); }
   bool Present(std::uint32_t key) const;
   std::unique_ptr<catalog::Catalog> OpenCatalog();
+  void LookAtRows(catalog::Catalog& catalog);
+  bool Spills() const;
 
   const std::uint64_t seed_;
   World world_;
   const Scenario scenario_;
   Oracle oracle_;
-  std::vector<std::unique_ptr<Drive>> drives_;
-  SimDetacher detacher_{drives_};
+  Rack rack_;
+  Dormant dormant_;
+  SimDetacher detacher_;
   CatalogState catalog_state_;
   std::filesystem::path folder_;  // of the real catalog
   std::size_t staging_given_ = 0;
@@ -83,6 +79,7 @@ class Simulation {
   std::vector<std::unique_ptr<Client>> clients_;
   ClientPlan checker_plan_;
   std::unique_ptr<Client> checker_;
+  std::unique_ptr<Caretaker> caretaker_;
 };
 
 }  // namespace kvpool::sim
