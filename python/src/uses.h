@@ -8,12 +8,21 @@
 #include <utility>
 
 #include "python/src/errors.h"
+#include "python/src/fork.h"
 
 namespace kvpool::python {
 
 // Threads: any. Entering never waits for more than another thread's counting.
 class Uses {
  public:
+  Uses() = default;
+  // In a forked child those who wait are not there, and a condition would wait for them to leave.
+  ~Uses() {
+    if (generation_ == ForkGeneration()) delete changed_;
+  }
+  Uses(const Uses&) = delete;
+  Uses& operator=(const Uses&) = delete;
+
   bool Enter() {
     const std::lock_guard lock(mutex_);
     if (closed_) return false;
@@ -27,7 +36,7 @@ class Uses {
   }
   void Leave() {
     const std::lock_guard lock(mutex_);
-    if (--inside_ == 0) changed_.notify_all();
+    if (--inside_ == 0) changed_->notify_all();
   }
   bool closed() const {
     const std::lock_guard lock(mutex_);
@@ -41,13 +50,13 @@ class Uses {
   // Without the GIL, which those inside need on their way out.
   void AwaitNone() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return inside_ == 0; });
+    changed_->wait(lock, [this] { return inside_ == 0; });
   }
   // Who refused is done with closing.
   void End() {
     const std::lock_guard lock(mutex_);
     ended_ = true;
-    changed_.notify_all();
+    changed_->notify_all();
   }
   bool ended() const {
     const std::lock_guard lock(mutex_);
@@ -56,12 +65,13 @@ class Uses {
   // Without the GIL.
   void AwaitEnd() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return ended_; });
+    changed_->wait(lock, [this] { return ended_; });
   }
 
  private:
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable* const changed_ = new std::condition_variable;
+  const std::uint64_t generation_ = ForkGeneration();
   int inside_ = 0;
   bool closed_ = false;
   bool ended_ = false;

@@ -77,7 +77,8 @@ using kvpool::c::KeysOf;
 using kvpool::c::Missing;
 
 const char* kvpool_status_text(kvpool_status status) {
-  return kvpool::ToString(static_cast<Status>(status)).data();
+  const bool fits = static_cast<unsigned>(status) <= UINT8_MAX;
+  return kvpool::ToString(static_cast<Status>(fits ? status : UINT8_MAX)).data();
 }
 
 const char* kvpool_version() { return KVPOOL_VERSION; }
