@@ -25,7 +25,8 @@ def open_engine(settings):
     extra = {"spec_name": "CpuTieringSpec", "spec_module_path": "cpu_spec", "cpu_bytes_to_use": 256 << 20,
              **settings.get("extra", {}),
              "secondary_tiers": [{"type": "KVPoolTier", "module_path": "kvpool.vllm", "pool": settings["pool"]}]}
-    transfer = {"kv_connector": "OffloadingConnector", "kv_role": "kv_both", "kv_connector_extra_config": extra}
+    transfer = {"engine_id": settings["engine_id"], "kv_connector": "OffloadingConnector", "kv_role": "kv_both",
+                "kv_connector_extra_config": extra}
     return LLM(model=settings["model"], skip_tokenizer_init=True, enforce_eager=True, enable_prefix_caching=True,
                max_model_len=4096, max_num_batched_tokens=4096, disable_log_stats=False, seed=0,
                **{"dtype": "float32", **settings.get("llm", {})}, kv_transfer_config=transfer)

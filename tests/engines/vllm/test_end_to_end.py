@@ -2,6 +2,7 @@
 
 KVPOOL_VLLM_MODELS names the models (all by default). A process of vLLM takes 15 to 60 s, so each does several steps.
 """
+import glob
 import importlib.metadata
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import uuid
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.environ.get("KVPOOL_VLLM_MODELS", "llama gptoss qwen3moe").split()
@@ -50,7 +52,14 @@ class EngineTest(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="kvpool-vllm-")
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.engine_id = f"kvpool-test-{uuid.uuid4()}"
+        self.addCleanup(self.remove_region)
         self.disk = os.path.join(self.folder, "disk.pool")
+
+    def remove_region(self):
+        """An engine that is killed, or of 0.30 or older, leaves its primary tier in memory."""
+        for region in glob.glob(f"/dev/shm/vllm_offload_{self.engine_id}*"):
+            os.unlink(region)
 
     def model(self, kind):
         folder = os.path.join(self.models, kind)
@@ -72,7 +81,7 @@ class EngineTest(unittest.TestCase):
                        "PYTHONPATH": os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")])}
         if VERSION < (0, 30):
             environment["PYTHONHASHSEED"] = "0"  # or every process names the same tokens otherwise
-        settings |= {"model": self.model(kind), "pool": pool}
+        settings |= {"model": self.model(kind), "pool": pool, "engine_id": f"{self.engine_id}-{uuid.uuid4()}"}
         with open(os.path.join(self.folder, "log"), "w", encoding="utf-8") as log:
             return subprocess.Popen(
                 [sys.executable, "-B", os.path.join(HERE, "engine.py"), json.dumps(settings), json.dumps(steps)],
