@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
+#include <string_view>
+#include <utility>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -339,10 +342,22 @@ bool Simulation::Spills() const {
   return drives >= memory;
 }
 
+// Of what a key ever held, one version is recorded at most: another would come back some day.
+void Simulation::CheckRows() {
+  if (scenario_.catalog_error > 0) return;
+  std::set<std::pair<std::uint32_t, std::string_view>> keys;
+  for (const auto& [generation, row] : catalog_state_.rows) {
+    if (keys.emplace(row.space, row.key).second) continue;
+    world_.Fail(Failure::kOther,
+                fmt::format("block {} is recorded beside an older one of its key", generation));
+  }
+}
+
 // What is still there when it has stopped (spilling may evict) is there after the restart.
 void Simulation::StopPool() {
   pool_->Stop();
   if (!TurnUntil([&] { return pool_->stopped() && pool_->Idle(); }, "the stop")) return;
+  CheckRows();
   const bool quiet = scenario_.catalog && scenario_.catalog_error == 0 && world_.troubles == 0;
   const std::uint64_t dirty = pool_->info().dirty_bytes;
   if (dirty != 0 && quiet && Spills()) {

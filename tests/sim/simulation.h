@@ -59,6 +59,7 @@ class Simulation {
   std::unique_ptr<catalog::Catalog> OpenCatalog();
   void LookAtRows(catalog::Catalog& catalog);
   bool Spills() const;
+  void CheckRows();
 
   const std::uint64_t seed_;
   World world_;
