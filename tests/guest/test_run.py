@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What run promises: output, exit codes, files, an end in time. A bed that cannot fail tests nothing."""
+import importlib.machinery
 import os
 import pathlib
 import subprocess
@@ -19,6 +20,25 @@ RUN = pathlib.Path(__file__).with_name("run")
 def guest(*arguments, timeout=120):
     return subprocess.run([RUN, *map(str, arguments)], capture_output=True, text=True,
                           timeout=timeout, check=False)
+
+
+class Blame(unittest.TestCase):
+    """Of a machine that did not come up."""
+
+    def kvm_is_blamed(self, accelerator, log):
+        run = importlib.machinery.SourceFileLoader("run", str(RUN)).load_module()
+        with tempfile.TemporaryDirectory(prefix="kvpool-guest-") as folder:
+            machine_ = object.__new__(run.Guest)
+            machine_.folder, machine_.accelerator = pathlib.Path(folder), accelerator
+            (machine_.folder / "qemu.log").write_text(log, encoding="utf-8")
+            return machine_.blames_kvm()
+
+    def test_kvm_is_blamed_where_qemu_does(self):
+        self.assertTrue(self.kvm_is_blamed("kvm", "qemu: failed to initialize KVM: No such device"))
+
+    def test_kvm_is_not_blamed_for_what_else_went_wrong(self):
+        self.assertFalse(self.kvm_is_blamed("kvm", "qemu: could not open disk image"))
+        self.assertFalse(self.kvm_is_blamed("tcg", "qemu: something about KVM"))
 
 
 class Guest(unittest.TestCase):
