@@ -2,20 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <random>
 #include <utility>
 
 #include "base/units.h"
+#include "pool/new_label.h"
 
 namespace kvpool::pool {
-namespace {
-
-std::uint64_t RandomId() {
-  std::random_device random;
-  return (std::uint64_t{random()} << 32 | random()) | 1;
-}
-
-}  // namespace
 
 Emptying::State Emptying::Look() {
   if (parts_.store->IsEmpty(parts_.device)) return State::kEmpty;

@@ -3,13 +3,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <random>
 
 #include "device/absent.h"
 #include "device/fault_script.h"
 #include "device/open.h"
 #include "index/eviction_policy.h"
 #include "pool/find_drives.h"
+#include "pool/new_label.h"
 #include "pool/pool_impl.h"
 
 namespace kvpool {
@@ -31,11 +31,6 @@ Result<void> CheckFaults(const Config& config) {
                 fmt::format("device \"{}\": {}", device.name, script.error().message));
   }
   return {};
-}
-
-std::uint64_t RandomId() {
-  std::random_device random;
-  return (std::uint64_t{random()} << 32 | random()) | 1;
 }
 
 bool IsDrive(const DeviceConfig& device) { return device.kind != DeviceKind::kMemory; }
@@ -61,7 +56,7 @@ bool NothingThere(const Config& config) {
 Result<void> Pool::Create(const Config& config) {
   if (auto valid = Validated(config); !valid) return valid;
   if (auto readable = CheckFaults(config); !readable) return readable;
-  const std::uint64_t pool_id = RandomId();
+  const std::uint64_t pool_id = pool::RandomId();
   std::vector<const DeviceConfig*> made;
   const auto undo = [&](const Error& error) {
     for (const DeviceConfig* device : made) (void)device::RemoveDevice(*device, pool_id);
@@ -71,14 +66,7 @@ Result<void> Pool::Create(const Config& config) {
     const DeviceConfig& one = config.devices[i];
     if (!IsDrive(one)) continue;
     device::CreateOptions options;
-    options.label = {.pool_id = pool_id,
-                     .device_id = RandomId(),
-                     .index = static_cast<std::uint32_t>(i),
-                     .count = static_cast<std::uint32_t>(config.devices.size()),
-                     .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
-                                           std::chrono::system_clock::now().time_since_epoch())
-                                           .count(),
-                     .name = one.name};
+    options.label = pool::NewLabel(pool_id, pool::RandomId(), i, config.devices.size(), one);
     if (auto created = device::CreateDevice(one, options); !created) return undo(created.error());
     made.push_back(&one);
   }

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "device/open.h"
+#include "pool/new_label.h"
 #include "pool/pool_impl.h"
 
 namespace kvpool::pool {
@@ -78,14 +79,8 @@ Result<void> PoolImpl::RemoveDevice(std::string_view name) {
 Result<std::unique_ptr<device::Device>> PoolImpl::LabelDrive(std::size_t device,
                                                              const DeviceConfig& by,
                                                              std::uint64_t drive_id) const {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
   device::CreateOptions creation;
-  creation.label = {.pool_id = pool_id_,
-                    .device_id = drive_id,
-                    .index = static_cast<std::uint32_t>(device),
-                    .count = static_cast<std::uint32_t>(slots_.size()),
-                    .created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(now).count(),
-                    .name = by.name};
+  creation.label = NewLabel(pool_id_, drive_id, device, slots_.size(), by);
   if (auto created = device::CreateDevice(by, creation); !created) {
     return tl::unexpected(created.error());
   }
