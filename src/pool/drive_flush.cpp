@@ -10,7 +10,7 @@ DriveFlush::DriveFlush(DeviceSlot& slot, std::int64_t now_ns, int event_fd)
     : slot_(slot),
       device_(slot.device.get()),
       written_(slot.bytes_written.load()),
-      until_ns_(now_ns + kPatienceNs) {
+      until_ns_(now_ns + kFlushPatienceNs) {
   auto queue = slot.device->OpenQueue({.event_fd = event_fd});
   if (!queue) return;
   flight_ = std::make_unique<Flight>();

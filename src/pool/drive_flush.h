@@ -12,8 +12,8 @@ namespace kvpool::pool {
 // Threads: one.
 class DriveFlush {
  public:
-  static constexpr std::int64_t kPatienceNs = 10'000'000'000;  // then it is cancelled
-  static constexpr std::int64_t kGraceNs = 1'000'000'000;      // then it is given up
+  static constexpr std::int64_t kFlushPatienceNs = 10'000'000'000;  // then it is cancelled
+  static constexpr std::int64_t kGraceNs = 1'000'000'000;           // then it is given up
 
   // Starts it. `event_fd`: where the drive says that it may be done. `slot` outlives the flush.
   DriveFlush(DeviceSlot& slot, std::int64_t now_ns, int event_fd);

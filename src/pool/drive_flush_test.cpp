@@ -75,16 +75,16 @@ TEST_F(DriveFlushTest, AFailedFlushCoversNothing) {
 
 TEST_F(DriveFlushTest, ADriveThatNeverAnswersIsGivenUp) {
   DriveFlush flush(slot_, 0, -1);
-  EXPECT_EQ(flush.NextStepNs(), DriveFlush::kPatienceNs);
-  EXPECT_FALSE(flush.Step(DriveFlush::kPatienceNs));
+  EXPECT_EQ(flush.NextStepNs(), DriveFlush::kFlushPatienceNs);
+  EXPECT_FALSE(flush.Step(DriveFlush::kFlushPatienceNs));
   EXPECT_EQ(drive_->cancels, 1);
-  EXPECT_FALSE(flush.Step(DriveFlush::kPatienceNs + 1));
+  EXPECT_FALSE(flush.Step(DriveFlush::kFlushPatienceNs + 1));
   EXPECT_EQ(drive_->cancels, 1);
-  EXPECT_TRUE(flush.Step(DriveFlush::kPatienceNs + DriveFlush::kGraceNs));
+  EXPECT_TRUE(flush.Step(DriveFlush::kFlushPatienceNs + DriveFlush::kGraceNs));
   EXPECT_EQ(flush.status(), Status::kIoError);
   EXPECT_TRUE(flush.held());
   drive_->ready = true;  // and it may answer after all
-  EXPECT_TRUE(flush.Step(DriveFlush::kPatienceNs + DriveFlush::kGraceNs + 1));
+  EXPECT_TRUE(flush.Step(DriveFlush::kFlushPatienceNs + DriveFlush::kGraceNs + 1));
   EXPECT_FALSE(flush.held());
 }
 

@@ -61,9 +61,9 @@ void SpeedEstimator::Side::Add(double ns, double bytes) {
 
 // The other side's witness counts for two thirds at most.
 bool SpeedEstimator::Side::Ripe(const Side& other) const {
-  if (off_ns >= kPatienceNs) return true;
+  if (off_ns >= kBelieveNs) return true;
   const bool agree = other.off_ns > 0 && other.above == above;
-  return agree && off_ns >= kPatienceNs / 3 && off_ns + other.off_ns >= kPatienceNs;
+  return agree && off_ns >= kBelieveNs / 3 && off_ns + other.off_ns >= kBelieveNs;
 }
 
 bool SpeedEstimator::Side::Believe() {

@@ -21,7 +21,7 @@ struct BusyWindow {
 // Starts from the configured speed and keeps it while measurements stay near. Placement that
 // follows every tremor would lay the blocks of one context out by different deals, so the speed in
 // use changes only when the measured one has been off by more than kTolerance, on the same side,
-// for kPatienceNs of busy time; then it becomes the mean over that time. Where reads and writes are
+// for kBelieveNs of busy time; then it becomes the mean over that time. Where reads and writes are
 // off to the same side, the time of both counts. It recovers the same way, and stays within
 // kMaxFactor of the configured speed either way.
 //
@@ -32,9 +32,9 @@ struct BusyWindow {
 class SpeedEstimator {
  public:
   static constexpr double kTolerance = 0.12;
-  static constexpr std::int64_t kPatienceNs = 1'000'000'000;
+  static constexpr std::int64_t kBelieveNs = 1'000'000'000;
   static constexpr std::int64_t kSmoothingNs = 200'000'000;
-  static constexpr std::int64_t kUnreadNs = 2 * kPatienceNs;
+  static constexpr std::int64_t kUnreadNs = 2 * kBelieveNs;
   static constexpr double kMaxFactor = 32;
 
   explicit SpeedEstimator(const Speed& configured);

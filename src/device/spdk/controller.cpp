@@ -22,7 +22,7 @@ namespace {
 constexpr auto kQuiet =
     std::chrono::milliseconds(100);                   // between two looks at a healthy controller
 constexpr auto kBusy = std::chrono::milliseconds(1);  // while something is being waited for
-constexpr std::int64_t kPatienceNs = 10'000'000'000;  // a target that restarts is back within this
+constexpr std::int64_t kReturnNs = 10'000'000'000;  // a target that restarts is back within this
 constexpr auto kSettling = std::chrono::milliseconds(200);
 constexpr int kLeastTries = 2;  // one of them may take all the time
 constexpr auto kPollPause = std::chrono::microseconds(100);
@@ -249,7 +249,7 @@ void SpdkController::Recover() {
   SetResetting(true);
   // Whoever reset a PCIe function may touch it for another 100 ms.
   if (IsPcie(address_)) std::this_thread::sleep_for(kSettling);
-  const std::int64_t end = Now() + kPatienceNs;
+  const std::int64_t end = Now() + kReturnNs;
   bool back = false;
   for (int tries = 1; Disconnect() && !Stopped(); ++tries) {
     back = LooksThere(address_) && Reconnect() && TellTenants() && OpenPairs();
