@@ -33,7 +33,7 @@ Mover::~Mover() {
 
 void Mover::Stop() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     stop_ = true;
   }
   Wake();
@@ -41,7 +41,7 @@ void Mover::Stop() {
 
 void Mover::Add(Operation& flush, FlushSink& sink) {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     added_.push_back({&flush, &sink});
   }
   Wake();
@@ -49,7 +49,7 @@ void Mover::Add(Operation& flush, FlushSink& sink) {
 
 void Mover::Wake() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     awake_ = true;
   }
   wake_.notify_one();
@@ -57,19 +57,19 @@ void Mover::Wake() {
 
 void Mover::UnitsDone(Operation& operation) {
   // Inside the lock: the mover may be gone once it has the operation.
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   arrived_.push_back(&operation);
   awake_ = true;
   wake_.notify_one();
 }
 
 std::int64_t Mover::NextStepNs() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return awake_ ? 0 : look_ns_;
 }
 
 bool Mover::Idle() const {
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   return arrived_.empty() && added_.empty() && flushes_.empty() && TripsRest();
 }
 
@@ -90,7 +90,7 @@ bool Mover::Step() {
   moved |= ServeFlushes();
   const std::int64_t now_ns = parts_.clock->NowNs();
   const bool busy = !flushes_.empty() || !TripsRest() || now_ns < rest_until_ns_;
-  std::lock_guard lock(mutex_);
+  MutexLock lock(mutex_);
   look_ns_ = now_ns + (busy ? kLookNs : kIdleLookNs);
   stopped_ = stop_ && !moved && TripsRest() && arrived_.empty();
   return moved;
@@ -98,7 +98,7 @@ bool Mover::Step() {
 
 bool Mover::TakeArrivals() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     std::swap(taken_, arrived_);
     flushes_.insert(flushes_.end(), added_.begin(), added_.end());
     added_.clear();
@@ -151,7 +151,7 @@ bool Mover::Begin(Trip& trip) {
 
 bool Mover::MayEvacuate() {
   {
-    std::lock_guard lock(mutex_);
+    MutexLock lock(mutex_);
     if (stop_) return false;
   }
   return std::none_of(trips_.begin(), trips_.end(), [](const auto& trip) {
@@ -263,20 +263,24 @@ void Mover::StartThread() {
   thread_ = std::thread([this] { Run(); });
 }
 
+// Until there is something to do: once it is to stop, only what comes back.
+void Mover::Sleep() {
+  const std::int64_t wait_ns =
+      stop_ ? kLookNs : std::max<std::int64_t>(0, look_ns_ - parts_.clock->NowNs());
+  const auto until = std::chrono::steady_clock::now() + std::chrono::nanoseconds(wait_ns);
+  const bool stopping = stop_;
+  while (stopping ? arrived_.empty() : !awake_ && !stop_) {
+    if (wake_.wait_until(mutex_, until) == std::cv_status::timeout) return;
+  }
+}
+
 void Mover::Run() {
   prctl(PR_SET_NAME, "kvpool-mover");
-  const auto waiting = [this] { return awake_ || stop_; };
   for (;;) {
     const bool moved = Step();
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     if (stopped_) return;
-    if (moved) continue;
-    if (stop_) {
-      wake_.wait_for(lock, std::chrono::nanoseconds(kLookNs), [this] { return !arrived_.empty(); });
-    } else {
-      const std::int64_t wait_ns = std::max<std::int64_t>(0, look_ns_ - parts_.clock->NowNs());
-      wake_.wait_for(lock, std::chrono::nanoseconds(wait_ns), waiting);
-    }
+    if (!moved) Sleep();
   }
 }
 

@@ -6,12 +6,12 @@
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <thread>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "kvpool/request.h"
 #include "mem/region.h"
 #include "pool/device_slot.h"
@@ -90,6 +90,7 @@ class Mover final : private OperationSink {
   bool MakeBuffer(Trip& trip);
   bool ServeFlushes();
   void HurryUp();
+  void Sleep() KVPOOL_REQUIRES(mutex_);
   void Run();
 
   const MoverParts parts_;
@@ -98,15 +99,15 @@ class Mover final : private OperationSink {
   std::vector<Operation*> taken_;
   bool stopping_ = false;
   bool stopped_ = false;
-  std::int64_t look_ns_ = 0;        // when Step should run without being woken
+  std::int64_t look_ns_ KVPOOL_GUARDED_BY(mutex_) = 0;  // when Step should run without being woken
   std::int64_t rest_until_ns_ = 0;  // drives had no room, or failed: no use in trying again before
 
-  mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<Operation*> arrived_;
-  std::vector<Waiter> added_;
-  bool awake_ = false;
-  bool stop_ = false;
+  mutable Mutex mutex_;
+  std::condition_variable_any wake_;
+  std::vector<Operation*> arrived_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<Waiter> added_ KVPOOL_GUARDED_BY(mutex_);
+  bool awake_ KVPOOL_GUARDED_BY(mutex_) = false;
+  bool stop_ KVPOOL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 
