@@ -41,7 +41,7 @@ enum class DeviceState : std::uint8_t {
   kServing,
   kLeaving,  // being removed: nothing is placed there, what it holds is read and moves elsewhere
   kRemoved,  // it holds nothing
-  kDrained,  // it failed too often: nothing is placed or asked there, what it held is not found
+  kDrained,  // it failed too often: nothing is placed or asked there, what only it held is not found
 };
 
 constexpr std::string_view ToString(DeviceState state) {

@@ -11,8 +11,8 @@
 namespace kvpool::pool {
 
 // Counts what goes wrong on one device and drains it past the thresholds of base/limits.h: from
-// then on nothing is placed there and nothing is asked of it. A drained device stays drained for as
-// long as the pool is open.
+// then on nothing is placed there and nothing is asked of it, for as long as the pool is open or
+// until another device stands in its place (StartAnew).
 // Threads: any. What a transfer that goes well costs is one load.
 class Health {
  public:

@@ -60,10 +60,10 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   }
 }
 
-// As Index::Find, and what lies on drained devices only goes when it is seen.
+// As Index::Find, and what lies on devices that are gone only goes when it is seen.
 EntryId Store::FindUsable(std::uint32_t space, Key key) {
   const EntryId entry = index_.Find(space, key);
-  if (entry == kNoEntry || drained_ == 0) return entry;
+  if (entry == kNoEntry || gone_ == 0) return entry;
   const bool lost = index_.View(entry).state == EntryState::kVisible && !Rescue(entry);
   return lost ? kNoEntry : entry;
 }
@@ -323,7 +323,7 @@ bool Store::FinishGet(Operation& operation) {
 
 void Store::FinishPut(Operation& operation) {
   MutexLock lock(mutex_);
-  const std::uint64_t drained = DrainedMask();
+  const std::uint64_t gone = GoneMask();
   for (const auto& device_units : operation.units) {
     for (const UnitWork& work : device_units) {
       index_.View(operation.keys[work.key].entry).units[work.unit].set_checksum(work.checksum);
@@ -332,7 +332,7 @@ void Store::FinishPut(Operation& operation) {
   for (std::size_t i = 0; i < operation.keys.size(); ++i) {
     const KeyWork& key = operation.keys[i];
     if (key.entry == kNoEntry) continue;
-    if (operation.KeyStatus(i) == Status::kOk && IsLost(index_.View(key.entry), drained)) {
+    if (operation.KeyStatus(i) == Status::kOk && IsLost(index_.View(key.entry), gone)) {
       operation.SetKeyStatus(i, Status::kIoError);
     }
     if (operation.KeyStatus(i) == Status::kOk) {

@@ -108,7 +108,7 @@ Result<std::uint32_t> Recorder::SpaceId(const SpaceSpec& spec) {
 
 bool Recorder::Step() {
   if (stopped_) return false;
-  if (store_.SweepDrained()) return true;  // there is more
+  if (store_.SweepGone()) return true;  // there is more
   const bool expired = ExpireWaiters();
   const bool begun = !recording_ && Begin();
   if (!recording_ || !StepFlushes()) return begun || expired;
@@ -228,18 +228,18 @@ bool Recorder::ExpireWaiters() {
 }
 
 // Takes out of `changes_` what must not be recorded now: a row never names bytes that are not
-// there. Rows of a drained drive's blocks are not wanted any more.
+// there. Rows of blocks on a drive that is gone are not wanted any more.
 void Recorder::KeepBack() {
-  std::uint64_t drained = 0;
+  std::uint64_t gone = 0;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (!slots_[i]->serves()) drained |= std::uint64_t{1} << i;
+    if (!slots_[i]->serves()) gone |= std::uint64_t{1} << i;
   }
   std::unordered_set<std::uint64_t> generations;
   std::erase_if(changes_, [&](catalog::Change& change) {
     std::uint64_t on = 0;
     for (const layout::UnitRecord& unit : change.row.units) on |= std::uint64_t{1} << unit.device();
     const bool added = change.kind == catalog::Change::Kind::kAdd;
-    if (added && (on & drained) != 0) return true;
+    if (added && (on & gone) != 0) return true;
     if (added && (on & unflushed_) != 0) generations.insert(change.row.generation);
     if (!generations.contains(change.row.generation)) return false;
     kept_back_.push_back(std::move(change));

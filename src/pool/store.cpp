@@ -96,11 +96,11 @@ bool Store::CheckFlush(const FlushRequest& flush, Operation& operation) {
     operation.generation = next_generation_;
     return !AnyDirtyBelow(next_generation_);
   }
-  const std::uint64_t drained = DrainedMask();
+  const std::uint64_t gone = GoneMask();
   for (std::size_t i = 0; i < flush.keys.size(); ++i) {
     const EntryId entry = index_.Find(flush.space.id, flush.keys[i]);
     if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible ||
-        IsLost(index_.View(entry), drained)) {
+        IsLost(index_.View(entry), gone)) {
       operation.SetKeyStatus(i, Status::kNotFound);
     } else if (!options_.record_changes) {
       operation.SetKeyStatus(i, Status::kUnsupported);

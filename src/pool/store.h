@@ -101,9 +101,9 @@ class Store {
   // `highest_generation`: of all that was ever recorded.
   std::uint64_t Restore(std::span<const catalog::BlockRow> rows, std::uint64_t highest_generation);
 
-  // Removes some of what lies on drained devices. False when nothing is left there. Short: call it
-  // again and again.
-  bool SweepDrained();
+  // Removes some of what lies on devices that are gone. False when nothing is left there. Short:
+  // call it again and again.
+  bool SweepGone();
 
   // Appends what has to be recorded since the last call, in order.
   void TakeChanges(std::vector<catalog::Change>& changes);
@@ -213,17 +213,17 @@ class Store {
   bool ReserveSlots(const catalog::BlockRow& row, const layout::BlockShape& shape)
       KVPOOL_REQUIRES(mutex_);
 
-  std::uint64_t DrainedMask() const;
-  // May new units go there, by the drained devices that the plan started with?
+  std::uint64_t GoneMask() const;
+  // May new units go there, by the devices that were gone when the plan started?
   bool Takes(std::size_t device, bool durable) const KVPOOL_REQUIRES(mutex_);
   // Slots that late writes have let go of.
   void FreeReturned() KVPOOL_REQUIRES(mutex_);
   index::EntryId FindUsable(std::uint32_t space, Key key) KVPOOL_REQUIRES(mutex_);
-  // Takes what lies on drained devices out of a block that is visible. False: something was only
-  // there, and the block is removed.
+  // Takes what lies on devices that are gone out of a block that is visible. False: something was
+  // only there, and the block is removed.
   bool Rescue(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   void RecordAgain(index::EntryId entry, bool was_recorded) KVPOOL_REQUIRES(mutex_);
-  static bool IsLost(const index::EntryView& view, std::uint64_t drained);
+  static bool IsLost(const index::EntryView& view, std::uint64_t gone);
 
   const StoreOptions options_;
   std::atomic<bool> keeps_failed_{false};
@@ -250,8 +250,9 @@ class Store {
   std::uint64_t dirty_bytes_ KVPOOL_GUARDED_BY(mutex_) = 0;  // slots in memory without a copy
   Counts counts_ KVPOOL_GUARDED_BY(mutex_);
   std::uint64_t restored_generations_ KVPOOL_GUARDED_BY(mutex_) = 0;  // those up to it
-  // Bit i: device i is drained. Taken at the start of each plan, so that it stays the same in it.
-  std::uint64_t drained_ KVPOOL_GUARDED_BY(mutex_) = 0;
+  // Bit i: device i is gone: drained or removed, nobody asks it for anything. Taken at the start of
+  // each plan, so that it stays the same in it.
+  std::uint64_t gone_ KVPOOL_GUARDED_BY(mutex_) = 0;
   std::uint64_t closed_ KVPOOL_GUARDED_BY(mutex_) = 0;  // and those where nothing may be placed
   index::EntryId evacuated_to_ KVPOOL_GUARDED_BY(mutex_) = 0;
   std::uint64_t sweeping_ KVPOOL_GUARDED_BY(mutex_) = 0;  // the devices of the present sweep

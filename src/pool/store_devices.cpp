@@ -1,4 +1,4 @@
-// What Store does about devices that are drained.
+// What Store does about devices that are gone: drained or removed.
 #include <algorithm>
 #include <utility>
 
@@ -26,7 +26,7 @@ bool Touches(const index::EntryView& view, std::uint64_t devices) {
 
 }  // namespace
 
-std::uint64_t Store::DrainedMask() const {
+std::uint64_t Store::GoneMask() const {
   std::uint64_t mask = 0;
   for (std::size_t i = 0; i < devices_.size(); ++i) {
     if (!devices_[i]->serves()) mask |= std::uint64_t{1} << i;
@@ -35,12 +35,12 @@ std::uint64_t Store::DrainedMask() const {
 }
 
 void Store::LookAtDevices() {
-  drained_ = DrainedMask();
+  gone_ = GoneMask();
   closed_ = 0;
   for (std::size_t i = 0; i < devices_.size(); ++i) {
     if (!devices_[i]->health.takes()) closed_ |= std::uint64_t{1} << i;
   }
-  closed_ |= drained_;
+  closed_ |= gone_;
 }
 
 bool Store::Takes(std::size_t device, bool durable) const {
@@ -48,19 +48,19 @@ bool Store::Takes(std::size_t device, bool durable) const {
   return (closed_ >> device & 1) == 0 && !(durable && slot.volatile_bytes) && BudgetLeft(slot) > 0;
 }
 
-bool Store::IsLost(const index::EntryView& view, std::uint64_t drained) {
-  if (drained == 0) return false;
+bool Store::IsLost(const index::EntryView& view, std::uint64_t gone) {
+  if (gone == 0) return false;
   for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
-    if (!LiesOn(view.units[unit], drained)) continue;
+    if (!LiesOn(view.units[unit], gone)) continue;
     if (view.copies.empty() || view.copies[unit].IsNowhere()) return true;
-    if (LiesOn(view.copies[unit], drained)) return true;
+    if (LiesOn(view.copies[unit], gone)) return true;
   }
   return false;
 }
 
 bool Store::Rescue(EntryId entry) {
   const auto view = index_.View(entry);
-  if (IsLost(view, drained_)) {
+  if (IsLost(view, gone_)) {
     Remove(entry);
     return false;
   }
@@ -68,8 +68,8 @@ bool Store::Rescue(EntryId entry) {
   const bool was_recorded = Recordable(view);
   bool changed = false;
   for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
-    const bool first = LiesOn(view.units[unit], drained_);
-    if (!first && !LiesOn(view.copies[unit], drained_)) continue;
+    const bool first = LiesOn(view.units[unit], gone_);
+    if (!first && !LiesOn(view.copies[unit], gone_)) continue;
     if (first) std::swap(view.units[unit], view.copies[unit]);
     FreeSlot(view.copies[unit]);
     view.copies[unit] = UnitRecord::Nowhere();
@@ -96,14 +96,14 @@ void Store::FreeReturned() {
   }
 }
 
-// Nothing appears behind the sweep: a put that ends with units on a drained device is not
+// Nothing appears behind the sweep: a put that ends with units on a device that is gone is not
 // published.
-bool Store::SweepDrained() {
+bool Store::SweepGone() {
   MutexLock lock(mutex_);
   FreeReturned();
   LookAtDevices();
-  if (drained_ != sweeping_) {
-    sweeping_ = drained_;
+  if (gone_ != sweeping_) {
+    sweeping_ = gone_;
     swept_to_ = 0;
   }
   if (sweeping_ == 0 || swept_to_ == kNoEntry) return false;

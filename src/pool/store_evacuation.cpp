@@ -26,7 +26,7 @@ bool Store::IsLeaving(const UnitRecord& unit) const {
 bool Store::PlanEvacuation(std::uint64_t bytes, Move& move) {
   MutexLock lock(mutex_);
   LookAtDevices();
-  if ((closed_ & ~drained_) == 0) return false;
+  if ((closed_ & ~gone_) == 0) return false;
   std::uint64_t planned = 0;
   for (EntryId looked = 0; looked < kEvacuationLook && planned < bytes; looked += kLookAtOnce) {
     found_.clear();
