@@ -22,7 +22,7 @@ std::uint64_t Dormant::DigestOf(std::span<const layout::UnitRecord> units) const
   for (const auto& unit : units) slabs.emplace(unit.device(), unit.offset() / kSlabBytes);
   std::uint64_t digest = 0;
   for (const auto& [place, slab] : slabs) {
-    const Drive& drive = rack_.drive(place);
+    const SimDrive& drive = rack_.drive(place);
     if ((slab + 1) * kSlabBytes > drive.spec().capacity_bytes) return 0;
     const std::byte* at = drive.stored() + slab * kSlabBytes;
     for (std::uint64_t i = 0; i < kSlabBytes; i += 8) {

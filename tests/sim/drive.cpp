@@ -9,7 +9,7 @@ namespace kvpool::sim {
 
 class SimDevice final : public device::Device {
  public:
-  explicit SimDevice(Drive& drive) : drive_(drive) {}
+  explicit SimDevice(SimDrive& drive) : drive_(drive) {}
 
   const device::Traits& traits() const override { return drive_.traits_; }
   Result<std::unique_ptr<device::Queue>> OpenQueue(const device::QueueOptions&) override {
@@ -20,10 +20,10 @@ class SimDevice final : public device::Device {
   }
 
  private:
-  Drive& drive_;
+  SimDrive& drive_;
 };
 
-Drive::Drive(World& world, DriveSpec spec)
+SimDrive::SimDrive(World& world, DriveSpec spec)
     : world_(world), spec_(std::move(spec)), media_(spec_.capacity_bytes, !spec_.memory) {
   traits_.name = spec_.name;
   traits_.kind = spec_.memory ? "memory" : "file";
@@ -37,13 +37,13 @@ Drive::Drive(World& world, DriveSpec spec)
   traits_.mapped = traits_.volatile_bytes = spec_.memory;
 }
 
-std::unique_ptr<device::Device> Drive::Open() {
+std::unique_ptr<device::Device> SimDrive::Open() {
   vanished_ = retired_ = false;
   busy_until_ns_ = storm_until_ns_ = 0;
   return std::make_unique<SimDevice>(*this);
 }
 
-void Drive::Crash(bool power_cut) {
+void SimDrive::Crash(bool power_cut) {
   for (SimQueue* queue : queues_) queue->Crash();
   if (spec_.memory) {
     media_.Spoil(world_.random);
@@ -52,36 +52,36 @@ void Drive::Crash(bool power_cut) {
   }
 }
 
-void Drive::Spoil() { media_.Spoil(world_.random); }
+void SimDrive::Spoil() { media_.Spoil(world_.random); }
 
-void Drive::Land() {
+void SimDrive::Land() {
   for (SimQueue* queue : queues_) queue->LandDue();
 }
 
-bool Drive::Reaches(std::span<const std::byte> memory) const {
+bool SimDrive::Reaches(std::span<const std::byte> memory) const {
   return std::any_of(queues_.begin(), queues_.end(),
                      [&](const SimQueue* one) { return one->Reaches(memory); });
 }
 
-void Drive::LetGo() {
+void SimDrive::LetGo() {
   for (SimQueue* queue : queues_) queue->LetGo();
 }
 
-bool Drive::Busy() const {
+bool SimDrive::Busy() const {
   return std::any_of(queues_.begin(), queues_.end(),
                      [](const SimQueue* one) { return one->Busy(); });
 }
 
-bool Drive::Stalls() const {
+bool SimDrive::Stalls() const {
   return std::any_of(queues_.begin(), queues_.end(),
                      [](const SimQueue* one) { return one->Stalls(); });
 }
 
-void Drive::Detach(const iovec& part) {
+void SimDrive::Detach(const iovec& part) {
   for (SimQueue* queue : queues_) queue->Detach(part);
 }
 
-std::int64_t Drive::NextEndNs() const {
+std::int64_t SimDrive::NextEndNs() const {
   std::int64_t next_ns = World::kNever;
   for (const SimQueue* queue : queues_) next_ns = std::min(next_ns, queue->NextPollNs());
   return next_ns;

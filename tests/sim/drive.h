@@ -1,4 +1,4 @@
-// Drive: one made-up module of the pool: a drive, or memory. It outlives the pools that open it.
+// SimDrive: one made-up module of the pool: a drive, or memory. It outlives the pools that open it.
 #pragma once
 
 #include <cstdint>
@@ -45,9 +45,9 @@ struct DriveSpec {
 class SimQueue;
 
 // Threads: one.
-class Drive {
+class SimDrive {
  public:
-  Drive(World& world, DriveSpec spec);
+  SimDrive(World& world, DriveSpec spec);
 
   // The device of the next pool. The drive outlives it.
   std::unique_ptr<device::Device> Open();

@@ -35,7 +35,7 @@ bool Moves(const Io& io) { return io.op == Op::kRead || io.op == Op::kWrite; }
 
 }  // namespace
 
-SimQueue::SimQueue(Drive& drive) : drive_(drive), world_(drive.world_) {
+SimQueue::SimQueue(SimDrive& drive) : drive_(drive), world_(drive.world_) {
   drive_.queues_.push_back(this);
 }
 

@@ -15,7 +15,7 @@ namespace kvpool::sim {
 // Threads: one.
 class SimQueue final : public device::Queue {
  public:
-  explicit SimQueue(Drive& drive);
+  explicit SimQueue(SimDrive& drive);
   ~SimQueue() override;
 
   std::size_t Submit(std::span<device::Io* const> ios) override;
@@ -59,7 +59,7 @@ class SimQueue final : public device::Queue {
   Status Flush(const Flight& flight);
   std::span<const std::byte> BytesOf(Flight& flight);
 
-  Drive& drive_;
+  SimDrive& drive_;
   World& world_;
   std::vector<Flight> flights_;
   std::vector<std::byte> scratch_;

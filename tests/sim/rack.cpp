@@ -8,7 +8,7 @@ namespace kvpool::sim {
 Rack::Rack(World& world, const Scenario& scenario) : world_(world) {
   for (std::size_t i = 0; i < scenario.drives.size(); ++i) {
     places_.push_back(
-        {std::make_unique<Drive>(world, scenario.drives[i]), scenario.config.devices[i], false});
+        {std::make_unique<SimDrive>(world, scenario.drives[i]), scenario.config.devices[i], false});
   }
 }
 
@@ -41,8 +41,8 @@ void Rack::Retire(std::size_t place, bool away) {
   places_[place].away = true;
 }
 
-Drive& Rack::Replace(std::size_t place, const DriveSpec& spec, const DeviceConfig& config) {
-  former_.push_back(std::exchange(places_[place].drive, std::make_unique<Drive>(world_, spec)));
+SimDrive& Rack::Replace(std::size_t place, const DriveSpec& spec, const DeviceConfig& config) {
+  former_.push_back(std::exchange(places_[place].drive, std::make_unique<SimDrive>(world_, spec)));
   former_.back()->Retire();
   places_[place].config = config;
   places_[place].away = false;
@@ -50,11 +50,11 @@ Drive& Rack::Replace(std::size_t place, const DriveSpec& spec, const DeviceConfi
 }
 
 void Rack::Crash(bool power_cut) {
-  Each([&](Drive& drive) { drive.Crash(power_cut); });
+  Each([&](SimDrive& drive) { drive.Crash(power_cut); });
 }
 
 void Rack::LetGo() {
-  Each([](Drive& drive) { drive.LetGo(); });
+  Each([](SimDrive& drive) { drive.LetGo(); });
 }
 
 void Rack::LandFormer() {
@@ -63,29 +63,29 @@ void Rack::LandFormer() {
 
 bool Rack::Busy() const {
   bool busy = false;
-  Each([&](const Drive& drive) { busy |= drive.Busy(); });
+  Each([&](const SimDrive& drive) { busy |= drive.Busy(); });
   return busy;
 }
 
 bool Rack::Stalls() const {
   bool stalls = false;
-  Each([&](const Drive& drive) { stalls |= drive.Stalls(); });
+  Each([&](const SimDrive& drive) { stalls |= drive.Stalls(); });
   return stalls;
 }
 
 void Rack::Detach(const iovec& part) {
-  Each([&](Drive& drive) { drive.Detach(part); });
+  Each([&](SimDrive& drive) { drive.Detach(part); });
 }
 
 bool Rack::Reaches(std::span<const std::byte> memory) const {
   bool reaches = false;
-  Each([&](const Drive& drive) { reaches |= drive.Reaches(memory); });
+  Each([&](const SimDrive& drive) { reaches |= drive.Reaches(memory); });
   return reaches;
 }
 
 std::int64_t Rack::NextEndNs() const {
   std::int64_t next_ns = World::kNever;
-  Each([&](const Drive& drive) { next_ns = std::min(next_ns, drive.NextEndNs()); });
+  Each([&](const SimDrive& drive) { next_ns = std::min(next_ns, drive.NextEndNs()); });
   return next_ns;
 }
 

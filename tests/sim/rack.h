@@ -19,7 +19,7 @@ class Rack {
   Rack(World& world, const Scenario& scenario);
 
   std::size_t size() const { return places_.size(); }
-  Drive& drive(std::size_t place) const { return *places_[place].drive; }
+  SimDrive& drive(std::size_t place) const { return *places_[place].drive; }
   const DeviceConfig& config(std::size_t place) const { return places_[place].config; }
   // It is not in its place: a pool that opens has to do without it.
   bool away(std::size_t place) const { return places_[place].away; }
@@ -32,7 +32,7 @@ class Rack {
   // `away`: it is taken out, and comes back with noise if at all.
   void Retire(std::size_t place, bool away);
   // Another drive stands in the place from now on.
-  Drive& Replace(std::size_t place, const DriveSpec& spec, const DeviceConfig& config);
+  SimDrive& Replace(std::size_t place, const DriveSpec& spec, const DeviceConfig& config);
 
   // --- of all that stands or has stood there ---
   void Crash(bool power_cut);
@@ -48,7 +48,7 @@ class Rack {
 
  private:
   struct Place {
-    std::unique_ptr<Drive> drive;
+    std::unique_ptr<SimDrive> drive;
     DeviceConfig config;
     bool away = false;
   };
@@ -60,7 +60,7 @@ class Rack {
 
   World& world_;
   std::vector<Place> places_;
-  std::vector<std::unique_ptr<Drive>> former_;
+  std::vector<std::unique_ptr<SimDrive>> former_;
 };
 
 }  // namespace kvpool::sim
