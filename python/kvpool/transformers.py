@@ -129,7 +129,8 @@ class PrefixStore:
         self._model(input_ids=ids, use_cache=True, **{self.keyword: cache})
         groups = layers.groups_of(cache)
         if not groups:
-            raise kvpool.Unsupported("the model put nothing into its cache: kvpool.transformers needs a decoder that uses one")
+            raise kvpool.Unsupported("the model put nothing into its cache: kvpool.transformers needs a decoder that "
+                                     "uses one")
         return groups
 
     @staticmethod

@@ -37,7 +37,7 @@ def _kind(layer: Any) -> int | None:
 
 
 def groups_of(cache: Any) -> list[Group]:
-    """The groups of a cache that has seen a token. Layers that share another one's keys keep nothing and are in none."""
+    """The groups of a cache that has seen a token. Layers that share another's keys keep nothing: they are in none."""
     groups: dict[tuple[Any, ...], Group] = {}
     for number, layer in enumerate(cache.layers):
         if not layer.is_initialized:

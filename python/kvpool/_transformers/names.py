@@ -5,7 +5,8 @@ import struct
 from typing import Any
 
 # They say where a model came from or how it is run, not what its keys and values are.
-_INCIDENTAL = ("transformers_version", "_name_or_path", "name_or_path", "dtype", "torch_dtype", "use_cache", "architectures")
+_INCIDENTAL = ("transformers_version", "_name_or_path", "name_or_path", "dtype", "torch_dtype", "use_cache",
+               "architectures")
 _SAMPLES = 16
 
 

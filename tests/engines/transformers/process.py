@@ -60,7 +60,7 @@ class Process:
         return {"restored": restored, **self.finish(cache)}
 
     def damage(self, disk):
-        """Turns one bit of the first block's stored keys: the exponent's highest, of the last full layer's first value."""
+        """Turns one bit of the first block's stored keys: the exponent's highest, of the last full layer's first."""
         cache = transformers.DynamicCache(config=self.model.config)
         self.prefill(cache, 0)
         layer = [one for one in cache.layers if not one.is_sliding][-1]

@@ -1,4 +1,4 @@
-"""Real transformers on a real pool: prompt, store, new process, restore, same tokens and bit-equal logits; and controls."""
+"""Real transformers on a real pool: prompt, store, new process, restore, same tokens, equal logits; and controls."""
 import json
 import os
 import shutil
