@@ -5,11 +5,11 @@ if(NOT TARGET kvpool_pool)
 endif()
 include(CMakePackageConfigHelpers)
 
-set(KVPOOL_INSTALLED_ROOMS base config mem device layout index catalog pool)
+set(KVPOOL_INSTALLED_ROOMS base config mem device layout index catalog pool llama)
 list(TRANSFORM KVPOOL_INSTALLED_ROOMS PREPEND kvpool_)
 
 add_library(kvpool_library INTERFACE)
-target_link_libraries(kvpool_library INTERFACE kvpool_pool)
+target_link_libraries(kvpool_library INTERFACE kvpool_pool kvpool_llama)
 set_target_properties(kvpool_library PROPERTIES EXPORT_NAME kvpool)
 
 set(KVPOOL_CMAKE_FOLDER ${CMAKE_INSTALL_LIBDIR}/cmake/kvpool)
