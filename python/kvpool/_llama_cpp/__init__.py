@@ -1,0 +1,1 @@
+"""What kvpool.llama_cpp is made of; import that."""
