@@ -1,6 +1,7 @@
 """What became of a key, as a number and as an exception."""
 import enum
-from typing import Any, Protocol, Sequence, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 
 class Status(enum.IntEnum):
@@ -20,7 +21,7 @@ class Status(enum.IntEnum):
 
 
 class Error(Exception):
-    """Base of one exception a Status. str() is one sentence that says what to do."""
+    """Base of one exception a Status: NotFound, Exists, NoSpace, ... str() is one sentence that says what to do."""
     status: Status
 
 
@@ -86,7 +87,9 @@ class SupportsDLPack(Protocol):
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
 
-Buffer: TypeAlias = Any
+# One run of bytes: C-contiguous; writable where a get delivers. A CPU tensor goes through DLPack, without a copy.
+Buffer: TypeAlias = Any  # bytes-like | SupportsDLPack | Segment
+# A block is the concatenation of its segments; every key of a request has the same number of them.
 Block: TypeAlias = Buffer | Sequence[Buffer]
 
 EXCEPTIONS = {error.status: error for error in (
@@ -107,7 +110,7 @@ _SENTENCES = {
 }
 
 
-def check(results):
+def check(results: Iterable[Status]) -> None:
     """Raises the first result that is not OK as its exception."""
     for index, result in enumerate(results):
         if result != Status.OK:

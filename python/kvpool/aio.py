@@ -1,8 +1,11 @@
 """kvpool in asyncio: one eventfd in the running loop, and no thread of its own."""
 import asyncio
 import weakref
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
 
-from kvpool import Busy, Cancelled
+from kvpool import Block, Busy, Cancelled, Pool, Space, Status
 
 
 class AsyncChannel:
@@ -12,7 +15,7 @@ class AsyncChannel:
     request behind, which still ends, and uses its buffers until then. Threads: the loop's.
     """
 
-    def __init__(self, pool, *, loop=None):
+    def __init__(self, pool: Pool, *, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop or asyncio.get_running_loop()
         self._channel = pool.channel()
         self._fd = self._channel.fileno()
@@ -22,23 +25,25 @@ class AsyncChannel:
         self._channel._on_close = _Closing(self)
         self._loop.add_reader(self._fd, self._collect)
 
-    async def put(self, space, keys, blocks, **options):
+    async def put(self, space: Space, keys: Sequence[bytes | str], blocks: Sequence[Block],
+                  **options: Any) -> list[Status]:
         """As Space.put; waits for its turn where 1,024 requests are in flight already."""
         return await self._request(self._channel.submit_put, space, keys, blocks, **options)
 
-    async def get(self, space, keys, into, **options):
+    async def get(self, space: Space, keys: Sequence[bytes | str], into: Sequence[Block],
+                  **options: Any) -> list[Status]:
         """As Space.get."""
         return await self._request(self._channel.submit_get, space, keys, into, **options)
 
-    async def drop(self, space, keys, **options):
+    async def drop(self, space: Space, keys: Sequence[bytes | str], **options: Any) -> list[Status]:
         """As Space.drop."""
         return await self._request(self._channel.submit_drop, space, keys, **options)
 
-    async def flush(self, space, keys=(), **options):
+    async def flush(self, space: Space, keys: Sequence[bytes | str] = (), **options: Any) -> list[Status]:
         """As Space.flush."""
         return await self._request(self._channel.submit_flush, space, keys, **options)
 
-    async def close(self):
+    async def close(self) -> None:
         """Waits, with the loop running, for what is in flight; closes. Idempotent."""
         self._closed = True
         while self._pending:
@@ -47,10 +52,11 @@ class AsyncChannel:
         self._abandon()
         self._channel.close()
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> "AsyncChannel":
         return self
 
-    async def __aexit__(self, kind, error, trace):
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:
         await self.close()
 
     async def _request(self, submit, *arguments, **options):

@@ -44,7 +44,7 @@ usage = must(os.path.join(folder, "venv", "bin", "kvpool"), "--help")
 assert "probe" in usage, usage
 files = must(python, "-c", "import importlib.metadata as m; print(*m.files('kvpool'), sep='\\n')").split()
 present = {file for file in files if file.startswith("kvpool/") and "__pycache__" not in file}
-for file in ("kvpool/__init__.py", "kvpool/__init__.pyi", "kvpool/py.typed", "kvpool/aio.py", "kvpool/aio.pyi"):
+for file in ("kvpool/__init__.py", "kvpool/_native.pyi", "kvpool/py.typed", "kvpool/aio.py"):
     assert file in present, files
 extra = [file for file in present if file.rsplit(".", 1)[-1] not in ("py", "pyi", "typed", "so")]
 extra += [file for file in files if file.startswith(("bench", "tests", "lib/", "include"))]

@@ -1,13 +1,10 @@
-"""kvpool: all memory and drives of a server as one place for KV caches."""
-import enum
+"""What the extension has: the pool, its spaces, channels and memory. The rest of the package is typed where it stands."""
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
-class SupportsDLPack(Protocol):
-    def __dlpack__(self, *, stream: Any = ...) -> Any: ...
-    def __dlpack_device__(self) -> tuple[int, int]: ...
+from kvpool._types import Block, Buffer, Status
 
 class Segment:
     """Raw memory by address, for engines that hand out pointers. `owner` is kept alive with it."""
@@ -18,42 +15,6 @@ class Segment:
     @property
     def owner(self) -> object: ...
     def __init__(self, address: int, nbytes: int, owner: object = None) -> None: ...
-
-# One run of bytes: C-contiguous; writable where a get delivers. A CPU tensor goes through DLPack, without a copy.
-Buffer: TypeAlias = Any  # bytes-like | SupportsDLPack | Segment
-# A block is the concatenation of its segments; every key of a request has the same number of them.
-Block: TypeAlias = Buffer | Sequence[Buffer]
-
-class Status(enum.IntEnum):
-    OK = 0
-    NOT_FOUND = 1
-    EXISTS = 2
-    NO_SPACE = 3
-    INVALID = 4
-    BUSY = 5
-    TIMED_OUT = 6
-    CANCELLED = 7
-    IO_ERROR = 8
-    CORRUPT = 9
-    UNSUPPORTED = 10
-    DECLINED = 11
-
-class Error(Exception):
-    """Base of one exception a Status: NotFound, Exists, NoSpace, Invalid, Busy, TimedOut, Cancelled, IoError,
-    Corrupt, Unsupported, Declined. str() says in a sentence what to do."""
-    status: Status
-
-class NotFound(Error): ...
-class Exists(Error): ...
-class NoSpace(Error): ...
-class Invalid(Error, ValueError): ...
-class Busy(Error): ...
-class TimedOut(Error, TimeoutError): ...
-class Cancelled(Error): ...
-class IoError(Error, OSError): ...
-class Corrupt(Error): ...
-class Unsupported(Error): ...
-class Declined(Error): ...
 
 class Pool:
     """Threads: any."""
@@ -132,7 +93,7 @@ class Channel:
     def submit_put(self, space: Space, keys: Sequence[bytes | str], blocks: Sequence[Block], *,
                    ordinal: int | None = None,
                    parent: bytes | str = b"", durable: bool = False, deadline: float | None = None,
-user: object = None) -> int: ...
+                   user: object = None) -> int: ...
     def submit_get(self, space: Space, keys: Sequence[bytes | str], into: Sequence[Block], *,
                    deadline: float | None = None, user: object = None) -> int: ...
     def submit_drop(self, space: Space, keys: Sequence[bytes | str], *, deadline: float | None = None,
@@ -155,6 +116,3 @@ user: object = None) -> int: ...
     def __enter__(self) -> "Channel": ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None: ...
-
-def check(results: Iterable[Status]) -> None:
-    """Raises the first result that is not OK as its exception."""
