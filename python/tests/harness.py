@@ -1,20 +1,13 @@
 """A pool in a folder of its own for every test."""
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import kvpool
+import pools
+from pools import device
 
 PATIENCE_S = 120  # of what takes a moment, on a machine that is busy
-
-
-def device(name, kind="memory", capacity="64MiB", extra=""):
-    place = f'path = "{name}"\naccept_buffered = true\n' if kind == "file" else ""
-    return (f'[[device]]\nname = "{name}"\nkind = "{kind}"\n{place}capacity = "{capacity}"\n'
-            f'read_bandwidth = "1GB/s"\nwrite_bandwidth = "1GB/s"\n{extra}\n')
 
 
 def slow(bandwidth):
@@ -22,20 +15,10 @@ def slow(bandwidth):
     return f'slow = {{ bandwidth = "{bandwidth}" }}\n'
 
 
-class PoolTest(unittest.TestCase):
-    def setUp(self):
-        self.dir = tempfile.mkdtemp(prefix="kvpool-python-", dir=os.environ.get("KVPOOL_TEST_DIR"))
-        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
-
-    def path(self, *names):
-        return os.path.join(self.dir, *names)
-
-    def pool_file(self, *devices, catalog=True, name="pool.toml", head=""):
+class PoolTest(pools.FolderTest):
+    def pool_file(self, *devices, catalog=True, name="pool.toml"):
         devices = devices or (device("ram"), device("ssd", "file"))
-        text = "[pool]\nversion = 1\n" + ('catalog = "catalog.db"\n' if catalog else "") + head
-        with open(self.path(name), "w", encoding="utf-8") as out:
-            out.write(text + "\n" + "\n".join(devices))
-        return self.path(name)
+        return pools.write(self.folder, *devices, settings=pools.WITH_CATALOG if catalog else "", name=name)
 
     def open(self, *devices, **options):
         pool = kvpool.Pool.open(self.pool_file(*devices, **options), create=True)

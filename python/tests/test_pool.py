@@ -94,7 +94,7 @@ class Handles(PoolTest):
     def test_one_file_is_one_pool_until_its_last_handle_closes(self):
         file = self.pool_file()
         first = kvpool.Pool.open(pathlib.Path(file), create=True)
-        second = kvpool.Pool.open(os.path.join(self.dir, ".", "pool.toml"))
+        second = kvpool.Pool.open(os.path.join(self.folder, ".", "pool.toml"))
         first.space(model="m").put([b"k"], [b"abc"])
         space = second.space(model="m")
         first.close()

@@ -4,7 +4,7 @@
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 build=${KVPOOL_BUILD:-$root/build}
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONPATH=$build/python:$here
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONPATH=$build/python:$here:$root/python/tests
 [ -f "$build/python/kvpool/__init__.py" ] || { echo 'kvpool: the Python package is not built: run make' >&2; exit 1; }
 
 # new_environment FOLDER WHAT: makes an empty virtual environment, for WHAT. False where there is one that was finished:

@@ -15,6 +15,7 @@ import numpy
 
 import kvpool
 import kvpool.llama_cpp
+import pools
 from kvpool._llama_cpp import names
 
 
@@ -122,11 +123,7 @@ class Engine:
         key = names.keys(prompt_tokens(prompt), self.store._chunk)[prompt["index"]]
         for address, nbytes in self.store._staging.blocks([key]):
             values = ctypes.string_at(address + nbytes * 3 // 4 // 2 * 2, 256)
-        with open(file, "r+b") as disk:
-            at = disk.read().index(values) + 1
-            disk.seek(at)
-            disk.write(bytes([values[1] ^ 0x40]))  # of a float16's exponent
-        return {"at": at}
+        return {"at": pools.turn_bit(file, values, at=1, mask=0x40)}  # of a float16's exponent
 
     def close_pool(self, _prompt, _file):
         self.pool.close()

@@ -1,30 +1,13 @@
 """A toy libllama (src/llama/fake_llama.cpp) by ctypes, and a pool in a folder of its own, for every test."""
 import ctypes
 import os
-import shutil
-import tempfile
-import unittest
 
 import kvpool
+import pools
 from kvpool.llama_cpp import PrefixStore
 
 LIBRARY = os.environ.get("KVPOOL_FAKE_LLAMA", "libfake_llama.so")
 CHUNK = 16
-POOL = """
-[pool]
-version = 1
-unit = "32KiB"
-{pool}
-
-[[device]]
-name = "disk"
-kind = "file"
-path = "disk.pool"
-capacity = "{capacity}"
-read_bandwidth = "800MB/s"
-write_bandwidth = "400MB/s"
-accept_buffered = true
-"""
 
 
 class Options(ctypes.Structure):
@@ -57,17 +40,9 @@ class FakeLlama:
         return said
 
 
-class StoreTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-llama-", dir=os.environ.get("KVPOOL_TEST_DIR"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.disk = os.path.join(self.folder, "disk.pool")
-
-    def pool_file(self, pool='catalog = "catalog.db"', capacity="64MiB"):
-        path = os.path.join(self.folder, "pool.toml")
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(POOL.format(pool=pool, capacity=capacity))
-        return path
+class StoreTest(pools.FolderTest):
+    def pool_file(self, pool=pools.WITH_CATALOG):
+        return pools.write(self.folder, settings=f'unit = "32KiB"\n{pool}')
 
     def open(self, *options):
         pool = kvpool.Pool.open(self.pool_file(*options), create=True)

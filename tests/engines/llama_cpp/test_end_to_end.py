@@ -4,51 +4,28 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import numpy
 
 import models
+import pools
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEADLINE_S = 1800
 CHUNK = 128
 PROMPT = {"seed": 0, "tokens": 700}
 FULL = 640  # tokens in full chunks
-POOL = """
-[pool]
-version = 1
-unit = "64KiB"
-{options}
-
-[[device]]
-name = "disk"
-kind = "file"
-path = "disk.pool"
-capacity = "64MiB"
-read_bandwidth = "800MB/s"
-write_bandwidth = "400MB/s"
-accept_buffered = true
-"""
 
 
-class EngineTest(unittest.TestCase):
+class EngineTest(pools.FolderTest):
     @classmethod
     def setUpClass(cls):
-        cls.models = tempfile.mkdtemp(prefix="kvpool-llama-models-")
-        cls.addClassCleanup(shutil.rmtree, cls.models, ignore_errors=True)
-
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-llama-")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        cls.models = pools.folder(cls.addClassCleanup)
 
     def start_again(self):
         shutil.rmtree(self.folder)
         os.mkdir(self.folder)
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
 
     def model(self, kind, seed=1):
         path = os.path.join(self.models, f"{kind}-{seed}.gguf")
@@ -56,10 +33,8 @@ class EngineTest(unittest.TestCase):
             models.write(kind, seed, path)
         return path
 
-    def pool(self, options='catalog = "catalog.db"'):
-        with open(self.path("pool.toml"), "w", encoding="utf-8") as out:
-            out.write(POOL.format(options=options))
-        return self.path("pool.toml")
+    def pool(self, settings=pools.WITH_CATALOG):
+        return pools.write(self.folder, settings=f'unit = "64KiB"\n{settings}')
 
     def run_engine(self, kind, pool, *steps, chunk=CHUNK, batch=CHUNK, seed=1, **settings):
         """What a new process says of each step (name, prompt) or (name, prompt, file)."""
@@ -114,7 +89,7 @@ class Llama(EngineTest):
         self.assertEqual([steps[at].get("restored") for at in (4, 5)], [FULL, 384])
         self.assertEqual([steps[at]["digest"] for at in (4, 5)], [steps[at]["digest"] for at in (0, 2)])
 
-    DAMAGE = ("damage", PROMPT | {"index": 2}, "disk.pool")
+    DAMAGE = ("damage", PROMPT | {"index": 2}, pools.DISK)
 
     def test_a_wrong_bit_is_refused_and_computed_again(self):
         pool = self.pool()
@@ -127,7 +102,7 @@ class Llama(EngineTest):
     def test_where_nothing_is_verified_the_bit_changes_the_logits(self):
         """In one process: a pool that verifies nothing forgets all when it is closed."""
         steps = ("compute", PROMPT), ("save", None), ("restore", PROMPT), self.DAMAGE, ("restore", PROMPT)
-        computed, _, right, _, wrong = self.run_engine(self.KIND, self.pool("verify = false"), *steps)
+        computed, _, right, _, wrong = self.run_engine(self.KIND, self.pool(pools.UNVERIFIED), *steps)
         self.assertEqual((right["restored"], wrong["restored"]), (FULL, FULL))
         self.assertEqual(right["digest"], computed["digest"])
         self.assertNotEqual(wrong["digest"], computed["digest"])
@@ -161,7 +136,7 @@ class Llama(EngineTest):
     def test_what_the_cpp_store_saves_python_finds_and_the_other_way_round(self):
         kinds = ("c++", ("save", None)), ("python", ("save", PROMPT))
         for (one, save), (other, _) in zip(kinds, reversed(kinds)):
-            pool = self.pool('catalog = "catalog.db"\ncreate_if_missing = true')
+            pool = self.pool(f"{pools.WITH_CATALOG}\ncreate_if_missing = true")
             computed, saved = self.run_engine(self.KIND, pool, ("compute", PROMPT), save, bare=one)
             self.assertEqual(saved["saved"], FULL)
             for kind in (one, other):

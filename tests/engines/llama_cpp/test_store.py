@@ -4,6 +4,7 @@ import unittest
 from kvpool._llama_cpp import names
 from kvpool.llama_cpp import PrefixStore
 
+import pools
 from standin import CHUNK, FakeLlama, StoreTest
 
 PROMPT = [(7 * i) % 1000 for i in range(5 * CHUNK + 3)]
@@ -154,12 +155,7 @@ class Damage(StoreTest):
 
     def damage(self, block):
         """Turns one bit in the middle of a stored chunk's bytes on the drive."""
-        with open(self.disk, "r+b") as disk:
-            stored = disk.read()
-            at = stored.find(block[len(block) // 2:][:64])
-            self.assertGreaterEqual(at, 0, "the chunk is not on the device")
-            disk.seek(at + 5)
-            disk.write(bytes([stored[at + 5] ^ 4]))
+        pools.turn_bit(self.path(pools.DISK), block[len(block) // 2:][:64], at=5, mask=4)
 
     def test_a_wrong_bit_is_refused_and_computed_again(self):
         pool, llama = self.open(), FakeLlama()

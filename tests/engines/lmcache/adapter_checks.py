@@ -7,9 +7,7 @@ import argparse
 import json
 import pathlib
 import select
-import shutil
 import sys
-import tempfile
 import unittest
 
 import torch
@@ -20,6 +18,7 @@ from lmcache.v1.memory_management import MemoryFormat, MemoryObjMetadata, Tensor
 from lmcache.v1.platform import consume_fd
 
 import driver
+import pools
 
 LENGTHS = (1, 4095, 4096, 70_001, 262_144, 1_000_003)
 AREA = 2 << 20  # before it lies what is the drive's own (docs/formats/label.md)
@@ -60,11 +59,10 @@ def wait(event_fd, take):
     return result
 
 
-class Adapter(unittest.TestCase):
+class Adapter(pools.FolderTest):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-lmcache-")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.blocks = [driver.random_bytes(length, length) for length in LENGTHS]
+        super().setUp()
+        self.blocks = [pools.content(length, length) for length in LENGTHS]
         self.keys = [key(number) for number in range(len(LENGTHS))]
 
     def adapter(self, capacity_gb=0, namespace=None, **settings):
@@ -107,7 +105,7 @@ class Adapter(unittest.TestCase):
     def test_a_changed_byte_is_a_miss(self):
         adapter = self.adapter()
         self.store(adapter, self.keys, self.blocks)
-        damage(pathlib.Path(self.folder) / "pool.drive")
+        damage(self.path("pool.drive"))
         got = self.load(adapter, self.keys, LENGTHS)
         self.assertEqual(got.count(None), 1)
         self.assertTrue(all(mine in (None, block) for mine, block in zip(got, self.blocks)))
@@ -115,7 +113,7 @@ class Adapter(unittest.TestCase):
     def test_control_a_changed_byte_comes_through_unverified(self):
         adapter = self.adapter(catalog=False, settings="verify = false")
         self.store(adapter, self.keys, self.blocks)
-        damage(pathlib.Path(self.folder) / "pool.drive")
+        damage(self.path("pool.drive"))
         got = self.load(adapter, self.keys, LENGTHS)
         self.assertEqual(got.count(None), 0)
         self.assertEqual(sum(mine != block for mine, block in zip(got, self.blocks)), 1)
@@ -136,7 +134,7 @@ class Adapter(unittest.TestCase):
 
     def test_a_full_pool_makes_room_by_itself(self):
         adapter = self.adapter(capacity="8MiB")
-        block = driver.random_bytes(1 << 20, 1)
+        block = pools.content(1 << 20, 1)
         for number in range(16):
             self.assertTrue(self.store(adapter, [key(number)], [block]))
         held = self.found(adapter, [key(number) for number in range(16)])

@@ -17,6 +17,7 @@ VERSION = "0.5.6"
 TORCH = "2.13.0"
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
+POOLS = ROOT / "python/tests"  # pools.py
 BUILD = ROOT / "build/engines/lmcache"
 PACKAGE = pathlib.Path(os.environ.get("KVPOOL_PYTHON", ROOT / "build/python"))
 PATIENCE_S = 1800  # the machine may be busy, or stopped for a while
@@ -31,8 +32,8 @@ def python():
 
 
 def environment():
-    return {**os.environ, "PYTHONPATH": f"{PACKAGE}:{HERE}", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
-            "LMCACHE_DISABLE_BANNER": "1", "LMCACHE_TRACK_USAGE": "false"}
+    return {**os.environ, "PYTHONPATH": f"{PACKAGE}:{HERE}:{POOLS}", "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1", "LMCACHE_DISABLE_BANNER": "1", "LMCACHE_TRACK_USAGE": "false"}
 
 
 def call(*command, check=True, timeout=PATIENCE_S, cwd=None, env=None):

@@ -1,39 +1,18 @@
 """Drives a connector as LMCache does: submits, waits for its eventfd, drains."""
 import ctypes
-import pathlib
-import random
 import select
 import time
 
+import pools
+
 PATIENCE_S = 120  # the machine may be busy, or stopped for a while
-
-POOL = """[pool]
-version = 1
-{settings}
-
-[[device]]
-name = "ssd"
-kind = "file"
-path = "{name}.drive"
-capacity = "{capacity}"
-accept_buffered = true
-read_bandwidth = "500MB/s"
-write_bandwidth = "500MB/s"
-{device}
-"""
 
 
 def pool_file(folder, name="pool", *, catalog=True, capacity="64MiB", settings="", device=""):
     """Writes a pool of one file and returns the path of its pool file; both lie in `folder`."""
     if catalog:
         settings += f'\ncatalog = "{name}.catalog"'
-    path = pathlib.Path(folder) / f"{name}.toml"
-    path.write_text(POOL.format(name=name, settings=settings, capacity=capacity, device=device))
-    return str(path)
-
-
-def random_bytes(count, seed):
-    return random.Random(seed).randbytes(count)
+    return pools.write(folder, pools.disk(capacity, device, f"{name}.drive"), settings=settings, name=f"{name}.toml")
 
 
 def buffer(count, offset=0):

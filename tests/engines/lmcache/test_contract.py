@@ -12,6 +12,7 @@ import unittest
 
 import driver
 import kvpool
+import pools
 import sabotage
 from kvpool import lmcache
 
@@ -73,7 +74,7 @@ def brings_back_any_length_and_alignment(bed):
     lengths = [1, 511, 4095, 4096, 4097, 262144, 300001, 1 << 20]
     for offset in (0, 1, 512):
         keys = [f"model@{offset}@{length}" for length in lengths]
-        blocks = [driver.random_bytes(length, length + offset) for length in lengths]
+        blocks = [pools.content(length, length + offset) for length in lengths]
         expect(driver.store(connector, keys, blocks, offset)[0], "the set failed")
         ok, results, got = driver.load(connector, keys, lengths, offset)
         expect(ok and results == [True] * len(keys), f"the get gave {results}")
@@ -227,7 +228,7 @@ def makes_no_completion_when_closed(bed):
 
 def waits_for_its_buffers_when_closed(bed):
     connector = bed.open(device='slow = { bandwidth = "16MB/s" }')
-    block = driver.random_bytes(4 << 20, 1)
+    block = pools.content(4 << 20, 1)
     driver.store(connector, ["a"], [block])
     view = driver.buffer(len(block)).cast("B")
     connector.submit_batch_get(["a"], [view])

@@ -5,27 +5,26 @@ No LMCache; a pool of files. Each check has a control beside it that shows the s
 """
 import importlib.metadata
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import unittest
 from unittest import mock
 
 import driver
 import kvpool
+import pools
 from kvpool import lmcache
 
-BLOCK = driver.random_bytes(300_001, 7)
+BLOCK = pools.content(300_001, 7)
 FLIP = 'faults = "read.flip chance=1; seed=3"'
 
 # Holds a pool: stores a block in it, says so, and waits.
 HOLDER = """
-import sys, time, driver
+import sys, time, driver, pools
 from kvpool import lmcache
 connector = lmcache.PoolConnector(sys.argv[1], create=True)
-if not driver.store(connector, ["a"], [driver.random_bytes(300_001, 7)])[0]:
+if not driver.store(connector, ["a"], [pools.content(300_001, 7)])[0]:
     sys.exit("the set failed")
 while connector._space.flush(["a"])[0]:
     time.sleep(0.1)
@@ -53,11 +52,7 @@ def python(program, *arguments, **options):
                             stdout=subprocess.PIPE, **options)
 
 
-class States(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-lmcache-")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-
+class States(pools.FolderTest):
     def pool(self, name="pool", **settings):
         return driver.pool_file(self.folder, name, **settings)
 
@@ -111,7 +106,7 @@ class States(unittest.TestCase):
 
     def test_control_another_namespace_is_cold(self):
         self.restart().close()
-        other = self.open(os.path.join(self.folder, "pool.toml"), namespace={"dtype": "fp8_e4m3"})
+        other = self.open(self.path("pool.toml"), namespace={"dtype": "fp8_e4m3"})
         self.assertEqual(driver.found(other, ["a"]), [False])
 
     def test_one_process_owns_a_pool(self):
@@ -159,7 +154,7 @@ class States(unittest.TestCase):
 
     def test_a_pool_file_that_is_not_there_is_an_error(self):
         with self.assertRaises(kvpool.Error):
-            lmcache.PoolConnector(os.path.join(self.folder, "absent.toml"))
+            lmcache.PoolConnector(self.path("absent.toml"))
         with self.assertRaises(kvpool.Error):
             lmcache.PoolConnector(self.pool())  # neither made nor told to make it
 

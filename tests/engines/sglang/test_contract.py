@@ -2,29 +2,13 @@
 import hashlib
 import logging
 import os
-import shutil
-import tempfile
 import unittest
 
 import kvpool
+import pools
 import standin
 from standin import Config, ExtraInfo, HostPool, Indices, Page, PoolHitPolicy, PoolName, PoolTransfer
 
-POOL = """
-[pool]
-version = 1
-unit = "32KiB"
-{options}
-
-[[device]]
-name = "disk"
-kind = "file"
-path = "{name}.pool"
-capacity = "32MiB"
-read_bandwidth = "800MB/s"
-write_bandwidth = "400MB/s"
-accept_buffered = true
-"""
 SWA, KV, MAMBA = PoolName.SWA, PoolName.KV, PoolName.MAMBA
 
 
@@ -33,21 +17,19 @@ def keys_of(*numbers):
 
 
 def content(number, nbytes):
-    return hashlib.shake_256(b"page %d" % number).digest(nbytes)
+    return pools.content(nbytes, number)
 
 
-class StorageTest(unittest.TestCase):
+class StorageTest(pools.FolderTest):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-sglang-", dir=os.environ.get("KVPOOL_TEST_DIR"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        super().setUp()
         self.module = standin.module()
         logging.getLogger("kvpool.sglang").setLevel(logging.CRITICAL)
 
     def pool_file(self, name="pool", options='catalog = "{name}.db"'):
-        path = os.path.join(self.folder, name + ".toml")
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(POOL.format(name=name, options=options.format(name=name)))
-        return path
+        settings = 'unit = "32KiB"\n' + options.format(name=name)
+        disk = pools.disk("32MiB", path=name + ".pool")
+        return pools.write(self.folder, disk, settings=settings, name=name + ".toml")
 
     def open(self, host=None, path=None, extra=None, **config):
         extra = {"pool": path or self.pool_file(), "create": True, "interface_v1": 1, **(extra or {})}
@@ -98,11 +80,7 @@ class ZeroCopy(StorageTest):
             storage = self.open(host, self.pool_file(name, options))
             self.store(storage, host, 1, 2)
             stored = content(1, len(host.read(0)))
-            with open(os.path.join(self.folder, name + ".pool"), "r+b") as disk:
-                at = disk.read().find(stored)
-                self.assertGreater(at, 0)
-                disk.seek(at + 9)
-                disk.write(bytes([stored[9] ^ 1]))
+            pools.turn_bit(self.path(name + ".pool"), stored, at=9)
             self.assertEqual(storage.batch_get_v1(keys_of(1, 2), self.slots(host, 4, 5)), [good, True])
             if good:
                 self.assertNotEqual(host.read(16), stored, "without verification the wrong byte is there")
@@ -264,14 +242,14 @@ class BadInput(StorageTest):
 
     def test_a_pool_that_is_not_there(self):
         with self.assertRaises(kvpool.Error):
-            self.module.KVPoolStorage(Config(extra_config={"pool": os.path.join(self.folder, "none.toml")}), {})
+            self.module.KVPoolStorage(Config(extra_config={"pool": self.path("none.toml")}), {})
 
     def test_ranks_have_pools_of_their_own(self):
         for rank in (0, 1):
             self.pool_file(f"pool-{rank}-2")
         for rank in (0, 1):
-            self.open(path=os.path.join(self.folder, "pool-{tp_rank}-{dp_rank}.toml"), tp_rank=rank, dp_rank=2)
-            self.assertTrue(os.path.exists(os.path.join(self.folder, f"pool-{rank}-2.pool")))
+            self.open(path=self.path("pool-{tp_rank}-{dp_rank}.toml"), tp_rank=rank, dp_rank=2)
+            self.assertTrue(os.path.exists(self.path(f"pool-{rank}-2.pool")))
 
     def test_releases_outside_the_tested_range(self):
         for version in ("0.5.15", "0.5.24", "0.6.0", "1.0"):

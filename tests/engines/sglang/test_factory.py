@@ -2,29 +2,14 @@
 stand-in with torch memory, in SGLang's layouts."""
 import importlib.util
 import inspect
-import os
-import shutil
 import sys
-import tempfile
 import types
 import unittest
 
 import torch
 
-POOL = """
-[pool]
-version = 1
-catalog = "catalog.db"
+import pools
 
-[[device]]
-name = "disk"
-kind = "file"
-path = "disk.pool"
-capacity = "64MiB"
-read_bandwidth = "800MB/s"
-write_bandwidth = "400MB/s"
-accept_buffered = true
-"""
 LAYERS, PAGES, PAGE, HEADS, DIM = 3, 16, 8, 2, 32
 
 
@@ -63,16 +48,14 @@ class HostPool:
         return [view.data_ptr() for view in views], [view.numel() * view.element_size() for view in views]
 
 
-class Factory(unittest.TestCase):
+class Factory(pools.FolderTest):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-sglang-", dir=os.environ.get("KVPOOL_TEST_DIR"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        with open(os.path.join(self.folder, "pool-0.toml"), "w", encoding="utf-8") as out:
-            out.write(POOL)
+        super().setUp()
+        pools.write(self.folder, name="pool-0.toml")
 
     def backend(self, host, **extra):
         extra = {"backend_name": "kvpool", "module_path": "kvpool.sglang", "class_name": "KVPoolStorage",
-                 "interface_v1": 1, "pool": os.path.join(self.folder, "pool-{tp_rank}.toml"), "create": True, **extra}
+                 "interface_v1": 1, "pool": self.path("pool-{tp_rank}.toml"), "create": True, **extra}
         config = STORAGE.HiCacheStorageConfig(
             tp_rank=0, tp_size=1, pp_rank=0, pp_size=1, attn_cp_rank=0, attn_cp_size=1, is_mla_model=False,
             enable_storage_metrics=False, is_page_first_layout=host.layout == "page_first", model_name="model",

@@ -12,6 +12,7 @@ import transformers
 
 import kvpool
 import models
+import pools
 from kvpool.transformers import PrefixStore
 
 TOKENS, PREFIX, BLOCK = 300, 256, 32
@@ -65,15 +66,7 @@ class Process:
         self.prefill(cache, 0)
         layer = [one for one in cache.layers if not one.is_sliding][-1]
         needle = layer.keys[0, 0, :BLOCK].contiguous().view(torch.uint8).numpy().tobytes()
-        with open(disk, "r+b") as file:
-            stored = file.read()
-            at = stored.find(needle)
-            if at < 0 or stored.find(needle, at + 1) >= 0:
-                raise AssertionError(f"the block's keys are not on the device once, but first at {at}")
-            at += layer.keys.element_size() - 1
-            file.seek(at)
-            file.write(bytes([stored[at] ^ 0x40]))
-        return {"at": at}
+        return {"at": pools.turn_bit(disk, needle, at=layer.keys.element_size() - 1, mask=0x40)}
 
     def info(self):
         return {"checksum_failures": sum(device["checksum_failures"] for device in self.pool.info()["devices"])}

@@ -1,49 +1,29 @@
 """What kvpool.transformers promises, on a real pool with stand-ins for models and caches."""
 import logging
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
 import kvpool
+import pools
 import standin
 from kvpool._transformers import chain
 from kvpool.transformers import PrefixStore
 from standin import DynamicCache, Ids, Model, OlderModel
 
-POOL = """
-[pool]
-version = 1
-unit = "32KiB"
-{options}
-
-[[device]]
-name = "disk"
-kind = "file"
-path = "disk.pool"
-capacity = "64MiB"
-read_bandwidth = "800MB/s"
-write_bandwidth = "400MB/s"
-accept_buffered = true
-"""
 BLOCK = 8
 FULL, HYBRID, WINDOW = (None, None), (20, None, 20), 20
 
 
-class StoreTest(unittest.TestCase):
+class StoreTest(pools.FolderTest):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-transformers-", dir=os.environ.get("KVPOOL_TEST_DIR"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        super().setUp()
         logging.getLogger("kvpool.transformers").setLevel(logging.CRITICAL)
         standin.install()
 
-    def open(self, options='catalog = "catalog.db"'):
-        path = os.path.join(self.folder, "pool.toml")
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(POOL.format(options=options))
-        self.pool = kvpool.Pool.open(path, create=True)
+    def open(self, options=pools.WITH_CATALOG):
+        file = pools.write(self.folder, settings=f'unit = "32KiB"\n{options}')
+        self.pool = kvpool.Pool.open(file, create=True)
         self.addCleanup(self.pool.close)
         return self.pool
 
@@ -66,11 +46,7 @@ class StoreTest(unittest.TestCase):
     def damage(self, model_tokens, layer=0):
         """Turns one bit of the stored key of the last of these tokens."""
         stored = standin.key_value(tuple(model_tokens), layer, "k")[0]
-        with open(os.path.join(self.folder, "disk.pool"), "r+b") as disk:
-            at = disk.read().find(stored)
-            self.assertGreater(at, 0)
-            disk.seek(at)
-            disk.write(bytes([stored[0] ^ 1]))
+        pools.turn_bit(self.path(pools.DISK), stored)
 
 
 class Prefixes(StoreTest):
@@ -139,7 +115,7 @@ class Prefixes(StoreTest):
 
 
 class Wrong(StoreTest):
-    def stored(self, windows, options='catalog = "catalog.db"'):
+    def stored(self, windows, options=pools.WITH_CATALOG):
         model, tokens = Model(windows), list(range(61))
         store = PrefixStore(self.open(options), model, block_tokens=BLOCK)
         store.save(tokens, self.filled(store, model, tokens))
@@ -160,7 +136,7 @@ class Wrong(StoreTest):
         self.assert_computed(cache, tokens[:48])
 
     def test_unverified_the_wrong_byte_comes_through(self):
-        store, tokens = self.stored(FULL, "verify = false")
+        store, tokens = self.stored(FULL, pools.UNVERIFIED)
         self.damage(tokens[:30])
         cache = store.new_cache()
         self.assertEqual(store.restore(tokens, cache), 56)

@@ -1,44 +1,25 @@
 """Real transformers on a real pool: prompt, store, new process, restore, same tokens, equal logits; and controls."""
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
+
+import pools
+from pools import UNVERIFIED, WITH_CATALOG
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEADLINE_S = 1200
 PREFIX, LATE = 256, 288  # whole blocks of what process.py stores on the way, and of the whole prompt
-POOL = """
-[pool]
-version = 1
-create_if_missing = true
-{options}
-
-[[device]]
-name = "disk"
-kind = "file"
-path = "disk.pool"
-capacity = "64MiB"
-read_bandwidth = "800MB/s"
-write_bandwidth = "400MB/s"
-accept_buffered = true
-"""
-WITH_CATALOG, UNVERIFIED = 'catalog = "catalog.db"', "verify = false"
 
 
-class EngineTest(unittest.TestCase):
+class EngineTest(pools.FolderTest):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-transformers-", dir=os.environ.get("KVPOOL_TEST_DIR"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.disk = os.path.join(self.folder, "disk.pool")
+        super().setUp()
+        self.disk = self.path(pools.DISK)
 
-    def pool(self, options=WITH_CATALOG):
-        path = os.path.join(self.folder, "pool.toml")
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(POOL.format(options=options))
-        return path
+    def pool(self, settings=WITH_CATALOG):
+        return pools.write(self.folder, settings=f"create_if_missing = true\n{settings}")
 
     def process(self, kind, pool, *steps, **settings):
         """A new process; what each step says. `steps`: a name, or a name and its arguments."""

@@ -1,35 +1,14 @@
 """A real pool in a folder of its own, vLLM's primary tier as a shared mapping, and what vLLM's manager would call."""
 import hashlib
 import mmap
-import os
-import shutil
-import tempfile
 import time
-import unittest
 
+import pools
 import standin
 
 ROWS = 16
 ROW_BYTES = 8192
 PATIENCE_S = 60
-
-POOL = """
-[pool]
-version = 1
-unit = "32KiB"
-create_if_missing = true
-{pool}
-
-[[device]]
-name = "disk"
-kind = "file"
-path = "disk.pool"
-capacity = "{capacity}"
-read_bandwidth = "800MB/s"
-write_bandwidth = "400MB/s"
-accept_buffered = true
-{device}
-"""
 
 
 def key(number, group=0):
@@ -37,25 +16,22 @@ def key(number, group=0):
 
 
 def content(number, group=0, row_bytes=ROW_BYTES):
-    return hashlib.shake_256(b"content %d %d" % (number, group)).digest(row_bytes)
+    return pools.content(row_bytes, number, group)
 
 
-class TierTest(unittest.TestCase):
+class TierTest(pools.FolderTest):
     GENERATION = "0.32.0"
 
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-vllm-", dir=os.environ.get("KVPOOL_TEST_DIR"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        super().setUp()
         self.module = standin.install(self.GENERATION)
         self.jobs = 0
 
     # --- pools and tiers ---
 
-    def pool_file(self, name="pool.toml", *, pool='catalog = "catalog.db"', device="", capacity="64MiB"):
-        path = os.path.join(self.folder, name)
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(POOL.format(pool=pool, device=device, capacity=capacity))
-        return path
+    def pool_file(self, name="pool.toml", *, pool=pools.WITH_CATALOG, device="", capacity="64MiB"):
+        settings = f'unit = "32KiB"\ncreate_if_missing = true\n{pool}'
+        return pools.write(self.folder, pools.disk(capacity, device), settings=settings, name=name)
 
     def open(self, path, rows=ROWS, row_bytes=ROW_BYTES, settings=None, generation=None, **options):
         """A tier and its primary view. Shut down at the test's end, if it is not before."""
@@ -128,10 +104,4 @@ class TierTest(unittest.TestCase):
 
     def damage(self, number, group=0):
         """Turns one bit of the chunk's stored bytes on the device file."""
-        path = os.path.join(self.folder, "disk.pool")
-        with open(path, "r+b") as disk:
-            stored = disk.read()
-            at = stored.find(content(number, group)[:4096])
-            self.assertGreaterEqual(at, 0, "the chunk is not on the device")
-            disk.seek(at + 100)
-            disk.write(bytes([stored[at + 100] ^ 1]))
+        pools.turn_bit(self.path(pools.DISK), content(number, group)[:4096], at=100)

@@ -10,6 +10,8 @@ import random
 import sys
 import time
 
+import pools
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 VOCABULARY = 1024
 
@@ -51,16 +53,7 @@ def damage(engine, path):
     """Row 0 of a fresh primary tier is the first chunk that was loaded or stored."""
     tier = tier_of(engine)
     chunk = bytes(tier._primary_kv_view.cast("B")[:4096])
-    with open(path, "r+b") as disk:
-        at = disk.read().find(chunk)
-        if at < 0:
-            raise SystemExit(f"the chunk is not in {path}")
-        place = at + 4 * 250 + 3  # the exponent of a float32
-        disk.seek(place)
-        byte = disk.read(1)[0]
-        disk.seek(place)
-        disk.write(bytes([byte ^ 0x40]))
-    return place
+    return pools.turn_bit(path, chunk, at=4 * 250 + 3, mask=0x40)  # the exponent of a float32
 
 
 def follow(engine, step, arguments):

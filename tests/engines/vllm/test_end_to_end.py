@@ -10,9 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import unittest
 import uuid
+
+import pools
+from pools import UNVERIFIED, WITH_CATALOG
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.environ.get("KVPOOL_VLLM_MODELS", "llama gptoss qwen3moe").split()
@@ -23,38 +25,20 @@ FULL_CHUNKS = 896  # tokens in chunks of 128 that are full
 CHUNK_BYTES = 512 << 10  # of the LLaMA shape
 ROUNDING = 4e-6
 SETTLED_S = 10  # what was put is on drives and in the catalog by itself
-POOL = """
-[pool]
-version = 1
-create_if_missing = true
-{options}
-
-[[device]]
-name = "disk"
-kind = "file"
-path = "disk.pool"
-capacity = "256MiB"
-read_bandwidth = "800MB/s"
-write_bandwidth = "400MB/s"
-accept_buffered = true
-"""
-WITH_CATALOG, UNVERIFIED = 'catalog = "catalog.db"', "verify = false"
 
 
-class EngineTest(unittest.TestCase):
+class EngineTest(pools.FolderTest):
     """Models are written once for all tests; every test has a folder and a pool of its own."""
 
     @classmethod
     def setUpClass(cls):
-        cls.models = tempfile.mkdtemp(prefix="kvpool-vllm-models-")
-        cls.addClassCleanup(shutil.rmtree, cls.models, ignore_errors=True)
+        cls.models = pools.folder(cls.addClassCleanup)
 
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-vllm-")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        super().setUp()
         self.engine_id = f"kvpool-test-{uuid.uuid4()}"
         self.addCleanup(self.remove_region)
-        self.disk = os.path.join(self.folder, "disk.pool")
+        self.disk = self.path(pools.DISK)
 
     def remove_region(self):
         """An engine that is killed, or of 0.30 or older, leaves its primary tier in memory."""
@@ -68,11 +52,8 @@ class EngineTest(unittest.TestCase):
                            capture_output=True, timeout=DEADLINE_S)
         return folder
 
-    def pool(self, options):
-        path = os.path.join(self.folder, "pool.toml")
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(POOL.format(options=options))
-        return path
+    def pool(self, settings):
+        return pools.write(self.folder, pools.disk("256MiB"), settings=f"create_if_missing = true\n{settings}")
 
     def start(self, kind, pool, steps, processes=False, **settings):
         environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",
@@ -82,13 +63,13 @@ class EngineTest(unittest.TestCase):
         if VERSION < (0, 30):
             environment["PYTHONHASHSEED"] = "0"  # or every process names the same tokens otherwise
         settings |= {"model": self.model(kind), "pool": pool, "engine_id": f"{self.engine_id}-{uuid.uuid4()}"}
-        with open(os.path.join(self.folder, "log"), "w", encoding="utf-8") as log:
+        with open(self.path("log"), "w", encoding="utf-8") as log:
             return subprocess.Popen(
                 [sys.executable, "-B", os.path.join(HERE, "engine.py"), json.dumps(settings), json.dumps(steps)],
                 env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
 
     def log(self):
-        with open(os.path.join(self.folder, "log"), encoding="utf-8") as log:
+        with open(self.path("log"), encoding="utf-8") as log:
             return log.read()
 
     def run_engine(self, kind, pool, steps, **settings):

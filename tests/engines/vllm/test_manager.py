@@ -1,9 +1,6 @@
 """The tier under vLLM's own tiering manager and primary tier, without a model: no engine, a few seconds."""
 import dataclasses
 import hashlib
-import os
-import shutil
-import tempfile
 import time
 import unittest
 import uuid
@@ -12,27 +9,14 @@ import numpy
 from vllm.v1.kv_offload import base, config
 from vllm.v1.kv_offload.factory import OffloadingSpecFactory
 
+import pools
+
 ROW_BYTES = 8192
-POOL = """
-[pool]
-version = 1
-unit = "32KiB"
-catalog = "catalog.db"
-create_if_missing = true
-[[device]]
-name = "disk"
-kind = "file"
-path = "disk.pool"
-capacity = "64MiB"
-read_bandwidth = "800MB/s"
-write_bandwidth = "400MB/s"
-accept_buffered = true
-"""
 KEYS = [base.make_offload_key(hashlib.sha256(b"%d" % n).digest(), 0) for n in range(12)]
 
 
 def content(n):
-    return numpy.frombuffer(hashlib.shake_256(b"%d" % n).digest(ROW_BYTES), dtype=numpy.uint8)
+    return numpy.frombuffer(pools.content(ROW_BYTES, n), dtype=numpy.uint8)
 
 
 def make(cls, **values):
@@ -40,13 +24,11 @@ def make(cls, **values):
     return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values})
 
 
-class Manager(unittest.TestCase):
+class Manager(pools.FolderTest):
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="kvpool-vllm-")
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.pool = os.path.join(self.folder, "pool.toml")
-        with open(self.pool, "w", encoding="utf-8") as out:
-            out.write(POOL)
+        super().setUp()
+        settings = f'unit = "32KiB"\ncreate_if_missing = true\n{pools.WITH_CATALOG}'
+        self.pool = pools.write(self.folder, settings=settings)
 
     def open(self, rows=16):
         tier = {"type": "KVPoolTier", "module_path": "kvpool.vllm", "pool": self.pool}
@@ -122,11 +104,7 @@ class Manager(unittest.TestCase):
         self.settle(manager)
 
     def damage(self, n):
-        with open(os.path.join(self.folder, "disk.pool"), "r+b") as disk:
-            at = disk.read().find(content(n).tobytes()[:4096])
-            self.assertGreaterEqual(at, 0)
-            disk.seek(at)
-            disk.write(bytes([content(n)[0] ^ 1]))
+        pools.turn_bit(self.path(pools.DISK), content(n).tobytes()[:4096])
 
     def test_what_is_stored_is_restored_by_another_manager(self):
         manager = self.open()
