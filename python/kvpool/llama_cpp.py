@@ -9,46 +9,27 @@
 Importing this module imports neither llama_cpp nor libllama.
 """
 import functools
-import importlib.metadata
 import logging
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import kvpool
 from kvpool._llama_cpp import names
 from kvpool._llama_cpp.library import Context
 from kvpool._llama_cpp.staging import Staging
+from kvpool._releases import Releases, installed
 
-TESTED = ("0.3.36", "0.3.37")  # llama-cpp-python, from the first up to, and without, the second
+_RELEASES = Releases("kvpool.llama_cpp", "llama-cpp-python", "llama-cpp-python", "0.3.36", "0.3.36", RuntimeError)
 
 _log = logging.getLogger(__name__)
-
-
-def require_tested_version() -> None:
-    """Raises RuntimeError with one sentence where llama-cpp-python is not installed in a version of TESTED."""
-    try:
-        installed = importlib.metadata.version("llama-cpp-python")
-    except importlib.metadata.PackageNotFoundError:
-        raise RuntimeError(f"llama-cpp-python is not installed: pip install llama-cpp-python=={TESTED[0]}") from None
-    first, end = (_release(version) for version in TESTED)
-    if not first <= _release(installed) < end:
-        raise RuntimeError(
-            f"kvpool.llama_cpp is tested with llama-cpp-python {TESTED[0]} up to, not including, {TESTED[1]}; version "
-            f"{installed} is installed: install llama-cpp-python=={TESTED[0]} or a kvpool made for {installed}")
-
-
-def _release(version: str) -> tuple[int, ...]:
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(number) for number in found[0].split(".")) if found else ()
 
 
 def load(model_path: str | os.PathLike[str], **options: Any) -> Any:
     """A llama_cpp.Llama(model_path, **options) whose context has a second sequence in the same KV cache: chunks pass
     through it. It takes no memory of its own. For a model with sliding layers leave swa_full True, so that every
     chunk still has them when it is saved."""
-    require_tested_version()
+    _RELEASES.require(installed("llama-cpp-python"))
     return _llama_class()(os.fspath(model_path), **options)
 
 
@@ -96,7 +77,7 @@ class PrefixStore:
             raise ValueError(f"kvpool.llama_cpp: chunks of {chunk_tokens} tokens: give 1 or more, such as 256")
         self._llama = None if isinstance(llama, tuple) else llama
         if self._llama is not None:
-            require_tested_version()
+            _RELEASES.require(installed("llama-cpp-python"))
             import llama_cpp
             self._context = Context(llama_cpp.llama_cpp._lib, llama.ctx)
             model, kv = model or names.of_model(llama), names.kv_type(llama.context_params) + kv

@@ -7,20 +7,19 @@
 LMCache constructs one PoolConnector in its server process, submits batches from several threads and drains
 completions from another. Importing this module opens nothing, and does not import LMCache.
 """
-import importlib.metadata
 import itertools
 import logging
 import os
-import re
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 import kvpool
+from kvpool._releases import Releases, installed
 
-TESTED = ("0.5.6", "0.5.7")  # from the first up to, and without, the second
+_RELEASES = Releases("kvpool.lmcache", "LMCache", "lmcache", "0.5.6", "0.5.6", RuntimeError)
 LONGEST_KEY = 512
 NAMESPACE = ("model", "dtype", "layout", "layer_group", "rank", "tenant_salt")
 STORED = (kvpool.Status.OK, kvpool.Status.EXISTS, kvpool.Status.DECLINED)
@@ -29,23 +28,6 @@ _log = logging.getLogger(__name__)
 
 # (id, ok, error, one result a key): what LMCache expects of drain_completions.
 CompletionTuple = tuple[int, bool, str, list[bool] | None]
-
-
-def require_tested_version() -> None:
-    """Raises RuntimeError with one sentence where LMCache is installed in a version outside TESTED."""
-    try:
-        installed = importlib.metadata.version("lmcache")
-    except importlib.metadata.PackageNotFoundError:
-        return  # driven by something else than LMCache
-    first, end = (_release(version) for version in TESTED)
-    if not first <= _release(installed) < end:
-        raise RuntimeError(
-            f"kvpool.lmcache is tested with LMCache {TESTED[0]} up to, not including, {TESTED[1]}; version {installed} "
-            f"is installed: install lmcache=={TESTED[0]} or a kvpool made for {installed}")
-
-
-def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.match(r"\d+(?:\.\d+)*", version)[0].split("."))
 
 
 def _key(text: str) -> bytes:
@@ -87,7 +69,9 @@ class PoolConnector:
         what must match for stored bytes to be used beyond what LMCache's keys hold (model, ranks, object group,
         chunk hash, salt): any of model, dtype, layout, layer_group, rank, tenant_salt. Raises ValueError for parameters
         that are wrong, RuntimeError outside the tested versions, kvpool.Error where the pool does not open."""
-        require_tested_version()
+        version = installed("lmcache")
+        if version is not None:  # or it is driven by something else than LMCache
+            _RELEASES.require(version)
         if unknown:
             raise ValueError(f"kvpool.lmcache: adapter_params has no '{next(iter(unknown))}': "
                              "it takes pool, create and namespace")

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import kvpool
+from kvpool._releases import Releases, installed
 from kvpool._sglang.pages import STORED, Pages, page_bytes
-from kvpool._sglang.versions import require_sglang
 
-_VERSION = require_sglang()
+_RELEASES = Releases("kvpool.sglang", "SGLang", "sglang", "0.5.16", "0.5.23")
+_VERSION = _RELEASES.require(installed("sglang"))
 
 # SGLang's own modules only once its version is known to fit.
 from sglang.srt.mem_cache.hicache_storage import (  # noqa: E402

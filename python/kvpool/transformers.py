@@ -14,10 +14,12 @@ import weakref
 from typing import Any
 
 import kvpool
-from kvpool._transformers import chain, layers, names, versions
+from kvpool._releases import Releases
+from kvpool._transformers import chain, layers, names
 
 __all__ = ["PrefixStore"]
 
+_RELEASES = Releases("kvpool.transformers", "transformers", "transformers", "5.19", "5.24")
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 3  # a block may go between match and get, and so may another one of the shorter prefix
 _ENGINE = "transformers-1"  # grows when other bytes are stored under the same keys
@@ -42,7 +44,7 @@ class PrefixStore:
         ImportError outside the tested releases, Unsupported for layers that are neither full nor sliding attention.
         """
         import transformers  # pylint: disable=import-outside-toplevel
-        versions.require_transformers(transformers)
+        _RELEASES.require(transformers.__version__)  # what a layer keeps changes between releases
         if block_tokens < 1:
             raise ValueError(f"block_tokens is {block_tokens}: a block has 1 token or more, 64 is a good start")
         self.block_tokens, self._model, self._deadline = block_tokens, model, deadline

@@ -1,6 +1,8 @@
 """PrefixStore on a real pool and a toy libllama: what is restored is what was computed, and what is not is missing."""
 import unittest
+from unittest import mock
 
+import kvpool.llama_cpp
 from kvpool._llama_cpp import names
 from kvpool.llama_cpp import PrefixStore
 
@@ -250,6 +252,18 @@ class BadInput(StoreTest):
     def test_a_library_that_is_no_libllama(self):
         with self.assertRaisesRegex(ValueError, "has no llama_get_memory"):
             PrefixStore(self.open(), ("libc.so.6", 1), model="m", kv="k")
+
+    def test_releases_outside_the_tested_range(self):
+        pool = self.open()
+        for version, sentence in (("0.3.35", "this is 0.3.35: install"), ("0.3.37", "this is 0.3.37: install"),
+                                  ("0.4.0", "this is 0.4.0: install"), (None, "none is installed: install")):
+            with mock.patch.object(kvpool.llama_cpp, "installed", lambda package, found=version: found):
+                for call in (lambda: kvpool.llama_cpp.load("model.gguf"), lambda: PrefixStore(pool, object())):
+                    with self.assertRaisesRegex(RuntimeError, f"tested with llama-cpp-python 0.3.36, and {sentence}"):
+                        call()
+        with mock.patch.object(kvpool.llama_cpp, "installed", lambda package: "0.3.36.post1"), \
+                mock.patch.object(kvpool.llama_cpp, "_llama_class", lambda: str):
+            self.assertEqual(kvpool.llama_cpp.load("model.gguf"), "model.gguf")
 
     def test_a_bare_context_needs_names(self):
         self.refused("give model", model="")

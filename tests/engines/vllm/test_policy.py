@@ -269,11 +269,11 @@ class Reports(bed.TierTest):
     def test_versions(self):
         versions = sys.modules["kvpool._vllm.versions"]
         for good in ("0.28.0", "0.28.1", "0.31.0", "0.32.0+cpu", "0.32.1rc1"):
-            self.assertIsNone(versions.complaint(good), good)
+            self.assertIsNone(versions.RELEASES.complaint(good), good)
         for bad in ("0.27.1", "0.9", "1.0.0", "2.30", "dev", None):
-            self.assertRegex(versions.complaint(bad), "0.28 to ")
+            self.assertRegex(versions.RELEASES.complaint(bad), "0.28 to ")
         sys.modules["vllm"].__version__ = "0.27.0"
-        with self.assertRaisesRegex(ImportError, "0.27.0 is installed"):
+        with self.assertRaisesRegex(ImportError, "with vLLM 0.28 to 0.33, and this is 0.27.0: install vllm==0.33"):
             versions.require_vllm()
 
 
