@@ -21,8 +21,8 @@ class StoreTest(pools.FolderTest):
         logging.getLogger("kvpool.transformers").setLevel(logging.CRITICAL)
         standin.install()
 
-    def open(self, options=pools.WITH_CATALOG):
-        file = pools.write(self.folder, settings=f'unit = "32KiB"\n{options}')
+    def open(self, options=pools.WITH_CATALOG, capacity="64MiB"):
+        file = pools.write(self.folder, pools.disk(capacity), settings=f'unit = "32KiB"\n{options}')
         self.pool = kvpool.Pool.open(file, create=True)
         self.addCleanup(self.pool.close)
         return self.pool
@@ -112,6 +112,55 @@ class Prefixes(StoreTest):
         self.assertEqual(chain.Tail.of(7, 8, 16), chain.Tail(5, 8))
         self.assertEqual(chain.Tail.of(2, 8, 19), chain.Tail(0, 8))
         self.assertEqual(chain.Tail.of(7, 8, 1), chain.Tail(6, 1))
+
+
+class FromTheBeginning:
+    """A space in which sliding blocks are chained as full ones are."""
+
+    def __init__(self, space):
+        self._space = space
+
+    def __getattr__(self, name):
+        return getattr(self._space, name)
+
+    def put(self, keys, blocks, **options):
+        return self._space.put(keys[::-1], blocks[::-1], **options)
+
+
+class Eviction(StoreTest):
+    """A pool of 128 slots, filled over its brim by other prompts."""
+
+    BLOCKS = 40
+
+    def survivors(self, windows, wrap=lambda space: space):
+        """The blocks of a prompt that are left, and how many of its tokens come back."""
+        pool, model, tokens = self.open(capacity="4MiB"), Model(windows), list(range(self.BLOCKS * BLOCK + 1))
+        store, keys = PrefixStore(pool, model, block_tokens=BLOCK), chain.block_keys(tokens, BLOCK)
+        space = store._spaces[0]
+        store._spaces[0] = wrap(space)
+        self.assertEqual(store.save(tokens, self.filled(store, model, tokens)), self.BLOCKS * BLOCK)
+        for number in range(130):
+            other = [1000 + number] * BLOCK
+            store.save(other, self.filled(store, model, other))
+        kept = [index for index, found in enumerate(space.contains(keys)) if found]
+        self.assertGreater(len(kept), 0)
+        self.assertLess(len(kept), self.BLOCKS, "nothing was evicted: this test shows nothing")
+        return kept, store.restore(tokens, store.new_cache())
+
+    def test_full_attention_keeps_its_beginning(self):
+        kept, restored = self.survivors(FULL)
+        self.assertEqual(kept, list(range(len(kept))))
+        self.assertEqual(restored, len(kept) * BLOCK)
+
+    def test_a_sliding_window_keeps_its_end(self):
+        kept, restored = self.survivors((WINDOW,))
+        self.assertEqual(kept, list(range(self.BLOCKS - len(kept), self.BLOCKS)))
+        self.assertEqual(restored, self.BLOCKS * BLOCK, "what lies behind the window is not needed")
+
+    def test_and_would_not_if_it_were_chained_from_its_beginning(self):
+        kept, restored = self.survivors((WINDOW,), FromTheBeginning)
+        self.assertEqual(kept, list(range(len(kept))))
+        self.assertLess(restored, self.BLOCKS * BLOCK)
 
 
 class Wrong(StoreTest):
