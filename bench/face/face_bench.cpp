@@ -18,7 +18,9 @@ struct Bench {
   std::shared_ptr<kvpool::Memory> memory;
 
   template <class AnyRequest>
-  void Complete(AnyRequest& request) const {
+  void Complete(AnyRequest& request, std::span<const Key> keys) const {
+    request.space = space;
+    request.keys = keys;
     kvpool::Request* done = nullptr;
     if (channel->Submit(request) != kvpool::Status::kOk) std::exit(1);
     while (channel->Poll({&done, 1}) == 0) channel->Wait(std::chrono::hours(1));
@@ -27,18 +29,14 @@ struct Bench {
 
   void Put(std::span<const Key> keys, std::span<const Segment> from) const {
     kvpool::PutRequest put;
-    put.space = space;
-    put.keys = keys;
     put.from = from;
-    Complete(put);
+    Complete(put, keys);
   }
 
   void Get(std::span<const Key> keys, std::span<const Segment> into) const {
     kvpool::GetRequest get;
-    get.space = space;
-    get.keys = keys;
     get.into = into;
-    Complete(get);
+    Complete(get, keys);
   }
 };
 
@@ -61,25 +59,20 @@ void Run(const Bench& bench) {
   const std::vector<Key> one = {"small"}, large = {"large"};
   const std::vector<Segment> small_one = {{data, kSmall}}, large_one = {{data, kLarge}};
   kvpool::DropRequest drop;
-  drop.space = bench.space;
   bench.Put(keys, small);
   bench.Put(large, large_one);
   std::size_t matched = 0;
   Time("match_256", 2000, [&] { matched += bench.pool->Match(bench.space, keys); });
   Time("put_drop_64KiB", 1000, [&] {
     bench.Put(one, small_one);
-    drop.keys = one;
-    bench.Complete(drop);
+    bench.Complete(drop, one);
   });
   bench.Put(one, small_one);
   Time("get_64KiB", 2000, [&] { bench.Get(one, small_one); });
   Time("get_256_x_64KiB", 50, [&] { bench.Get(keys, small); });
   Time("get_16MiB", 50, [&] { bench.Get(large, large_one); });
   if (matched != 2000 * keys.size()) std::exit(1);
-  for (const std::vector<Key>& all : {keys, one, large}) {
-    drop.keys = all;
-    bench.Complete(drop);
-  }
+  for (const std::vector<Key>& all : {keys, one, large}) bench.Complete(drop, all);
 }
 
 template <class T>

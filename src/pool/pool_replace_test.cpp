@@ -32,6 +32,12 @@ class PoolReplace : public testing::Test {
     space_ = pool_->OpenSpace({.model = "m", .layers = 4}).value();
     channel_ = pool_->OpenChannel().value();
   }
+  void ReopenAfterRename(const char* from, const char* to) {
+    channel_.reset();
+    pool_.reset();
+    std::filesystem::rename(dir_.path() / from, dir_.path() / to);
+    Reopen();
+  }
   void ExpectSame(const Blocks& blocks) {
     Room room(blocks);
     EXPECT_EQ(Get(*channel_, space_, blocks, room), All(blocks.keys.size(), Status::kOk));
@@ -195,10 +201,7 @@ TEST_F(PoolReplace, WhatWasReplacedOrDroppedDoesNotComeBackWithADriveThatWasAway
   Open();
   const Blocks blocks("c", 48, kBlock);
   ASSERT_EQ(Put(*channel_, space_, blocks, true), All(48, Status::kOk));
-  channel_.reset();
-  pool_.reset();
-  std::filesystem::rename(dir_.path() / "b", dir_.path() / "away");
-  Reopen();
+  ReopenAfterRename("b", "away");
   ASSERT_EQ(Info(2).state, DeviceState::kDrained);
   ASSERT_LT(pool_->info().blocks, 48u);
   const Blocks again("c", 24, kBlock, 2);
@@ -208,10 +211,7 @@ TEST_F(PoolReplace, WhatWasReplacedOrDroppedDoesNotComeBackWithADriveThatWasAway
   flush.space = space_;
   Complete(*channel_, flush);
   ASSERT_EQ(flush.result(0), Status::kOk);
-  channel_.reset();
-  pool_.reset();
-  std::filesystem::rename(dir_.path() / "away", dir_.path() / "b");
-  Reopen();
+  ReopenAfterRename("away", "b");
   ASSERT_EQ(Info(2).state, DeviceState::kServing);
   EXPECT_EQ(pool_->info().blocks, 0u);
 }
@@ -220,15 +220,9 @@ TEST_F(PoolReplace, WhatLiesOnADriveThatWasAwayIsWarmWhenItIsBack) {
   Open();
   const Blocks blocks("c", 48, kBlock);
   ASSERT_EQ(Put(*channel_, space_, blocks, true), All(48, Status::kOk));
-  channel_.reset();
-  pool_.reset();
-  std::filesystem::rename(dir_.path() / "b", dir_.path() / "away");
-  Reopen();
+  ReopenAfterRename("b", "away");
   ASSERT_LT(pool_->info().blocks, 48u);
-  channel_.reset();
-  pool_.reset();
-  std::filesystem::rename(dir_.path() / "away", dir_.path() / "b");
-  Reopen();
+  ReopenAfterRename("away", "b");
   ExpectSame(blocks);
 }
 
