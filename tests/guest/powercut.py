@@ -4,6 +4,7 @@ QEMU writes through its filter blklogwrites, which keeps every write and flush o
 format of the kernel's dm-log-writes. After the cut the drive is put together again: as it was at the start,
 then every write before its last flush, then some of those after it, whole, torn or not at all.
 """
+import errno
 import os
 import pathlib
 import random
@@ -42,11 +43,15 @@ def copy(source, target):
 
 def arguments(drive):
     """The file of a -drive."""
-    # cache=unsafe would keep flushes from the filter; below it they only cost time.
-    return (f"driver=blklogwrites,cache=writeback,file.driver=raw,file.file.driver=file,"
-            f"file.file.filename={drive},file.file.cache.no-flush=on,"
-            f"log.driver=file,log.filename={log_of(drive)},log.cache.no-flush=on,"
-            f"log-sector-size={SECTOR}")
+    # cache=unsafe would keep flushes from the filter; below it they only cost time. Of zeros to be written
+    # without their bytes QEMU 7.2 logs the entry first and then, behind whatever came meanwhile, the bytes:
+    # where they lie is not told. Refused, they come as plain writes.
+    return ("driver=blkdebug,inject-error.0.event=none,inject-error.0.iotype=write-zeroes,"
+            f"inject-error.0.errno={errno.EOPNOTSUPP},"
+            "image.driver=blklogwrites,cache=writeback,image.file.driver=raw,image.file.file.driver=file,"
+            f"image.file.file.filename={drive},image.file.file.cache.no-flush=on,"
+            f"image.log.driver=file,image.log.filename={log_of(drive)},image.log.cache.no-flush=on,"
+            f"image.log-sector-size={SECTOR}")
 
 
 def header(log, at, size):

@@ -99,6 +99,22 @@ sleep 1000
         self.assertEqual(done.returncode, 137, done.stderr)
         self.assertRegex(done.stderr, r"drive0 [1-9][0-9]* of 32, drive1 0 of 0")
 
+    def test_zeros_written_meanwhile_hide_no_flushed_write(self):
+        (self.folder / "write").write_text("""
+head -c 65536 /dev/zero | tr '\\0' A > /tmp/bytes
+for at in 8 12; do
+  while :; do blkdiscard -z -o ${at}M -l 4M /dev/nvme0n1; done &
+done
+for at in $(seq 0 39); do dd if=/tmp/bytes of=/dev/nvme0n1 bs=64k oflag=direct conv=fsync seek=$at; done 2> /dev/null
+touch begun
+sleep 1000
+""", encoding="utf-8")
+        done = guest("--share", self.folder, "--power-off-from", "begun", "--power-off-after", 0.2, "--drive", "16M",
+                     "--lose-unflushed", 7, "--keep-drives", self.folder / "drives", "--with", "blkdiscard", "--", "sh",
+                     "write")
+        self.assertEqual(done.returncode, 137, done.stderr)
+        self.assertEqual((self.folder / "drives/drive0").read_bytes()[:40 * 65536].count(b"A"), 40 * 65536)
+
     def test_a_program_that_does_not_end_is_ended(self):
         done = guest("--no-drives", "--timeout", 1, "--", "sh", "-c", "echo begun; sleep 1000")
         self.assertEqual(done.returncode, 124)
