@@ -19,6 +19,24 @@ def run(*command):
     return done.stdout.strip()
 
 
+def capacity(total, share):
+    """Of a pool's file on a drive with `share` of the bandwidth, in bytes."""
+    return (int(1.05 * total * share) // (2 * MIB) + 8) * 2 * MIB
+
+
+def pool_file(folders, name, total, *settings):
+    """A pool over all drives, beside what else lies there."""
+    first, summed = folders[0][0], sum(speed for _, speed in folders)
+    lines = ["[pool]", "version = 1", *settings]
+    for index, (folder, speed) in enumerate(folders):
+        lines += ["[[device]]", f'name = "drive{index}"', 'kind = "file"', f'path = "{folder / name}.drive"',
+                  f"capacity = {capacity(total, speed / summed)}", f"read_bandwidth = {speed}",
+                  f"write_bandwidth = {speed}"]
+    path = first / f"{name}.toml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
 class Folder:
     """One drive as it is: whatever `folder` lies on."""
 

@@ -96,16 +96,17 @@ def adapter(pool, connector="kvpool.lmcache:PoolConnector", **parameters):
 
 
 class Server:
-    """`lmcache server` on the processor with a pool as its second level. A context: ends by SIGTERM."""
+    """`lmcache server` on the processor with a pool as its second level, or with `l2`, another adapter's JSON.
+    A context: ends by SIGTERM."""
 
-    def __init__(self, pool, log, **parameters):
+    def __init__(self, pool, log, l2=None, **parameters):
         self.rpc, self.http = free_port(), free_port()
         self.url = f"tcp://localhost:{self.rpc}"
         self.log = pathlib.Path(log)
         self.process = subprocess.Popen(
             [BUILD / "venv/bin/lmcache", "server", "--l1-size-gb", "1", "--l1-init-size-gb", "1", "--eviction-policy",
              "LRU", "--supported-transfer-mode", "auto", "--port", str(self.rpc), "--http-port", str(self.http),
-             "--disable-metrics", "--l2-adapter", adapter(pool, **parameters)],
+             "--disable-metrics", "--l2-adapter", l2 or adapter(pool, **parameters)],
             env=environment(), stdout=self.log.open("w"), stderr=subprocess.STDOUT, start_new_session=True)
 
     def __enter__(self):
