@@ -11,6 +11,7 @@ import time
 
 from memory import MIB
 
+KVPOOL = {"type": "native_plugin", "module_path": "kvpool.lmcache", "class_name": "PoolConnector"}
 # name: (adapter of LMCache, without where it stores; tasks that its values are submitted in)
 LMCACHE = {
     "lmcache-fs": ({"type": "fs"}, 8),
@@ -18,7 +19,8 @@ LMCACHE = {
     "lmcache-fs-native": ({"type": "fs_native"}, 1),
     "lmcache-fs-native-direct": ({"type": "fs_native", "use_odirect": True}, 1),
     "lmcache-raw-block-uring": ({"type": "raw_block", "io_engine": "io_uring"}, 8),
-    "lmcache-kvpool": ({"type": "native_plugin", "module_path": "kvpool.lmcache", "class_name": "PoolConnector"}, 1),
+    "lmcache-kvpool": (KVPOOL, 1),
+    "lmcache-kvpool-unverified": (KVPOOL, 1),
 }
 NAMES = (*LMCACHE, "nixl-posix", "kvpool", "kvpool-unverified")
 
@@ -39,7 +41,6 @@ def make(name, place, buffers):
 
 class LMCacheAdapter:
     """Any second level of LMCache, by LMCache's own adapter."""
-    lasting = True  # what is stored is there in the next process
 
     def __init__(self, name, place, buffers):
         import torch
@@ -49,6 +50,7 @@ class LMCacheAdapter:
         from lmcache.v1.distributed.l2_adapters.config import parse_args_to_l2_adapters_config
         torch.set_num_threads(1)
         spec, self.tasks = LMCACHE[name]
+        self.lasting = name != "lmcache-kvpool-unverified"  # what is stored is there in the next process
         work = buffers.work
         config = parse_args_to_l2_adapters_config(argparse.Namespace(
             l2_adapter=[json.dumps({**spec, **self._where(name, place, work)})])).adapters[0]
@@ -61,7 +63,7 @@ class LMCacheAdapter:
 
     @staticmethod
     def _where(name, place, work):
-        if name == "lmcache-kvpool":
+        if LMCACHE[name][0] is KVPOOL:
             return {"adapter_params": {"pool": str(place.pool_file), "create": True}}
         if name != "lmcache-raw-block-uring":
             folder = place.folder / name

@@ -2,7 +2,8 @@
 
 SETTINGS: {"model", "max_tokens", "transfer": what LLM takes as kv_transfer_config, or none, "paths": to be found by Python
 behind its own}. A line in: {"context", "tokens", "hit", "tail", "generate"}: a prompt of `tokens` tokens whose first `hit`
-are those of the context, and the rest those of `tail`. The engine's own caches are emptied before, a tier's are not.
+are those of the context, and the rest those of `tail`. The engine's own caches are emptied before, a tier's are not; and
+of a prompt with a tail vLLM's own tiers store nothing (LMCache cannot be told so).
 An empty line ends the engine.
 """
 import json
@@ -67,7 +68,9 @@ class Engine:
 
     def answer(self, context, tokens, hit, tail, generate):
         from vllm import SamplingParams
-        sampling = SamplingParams(max_tokens=generate, temperature=0.0, logprobs=1, detokenize=False, ignore_eos=True)
+        more = {} if tail is None else {"kv_transfer_params": {"max_offload_tokens": 0}}
+        sampling = SamplingParams(max_tokens=generate, temperature=0.0, logprobs=1, detokenize=False, ignore_eos=True,
+                                  extra_args=more)
         self.empty_caches()
         given = {"prompt_token_ids": prompt(context, tokens, hit, tail)}
         before, cpu, begin = self.tier_reads(), cpu_s(), time.perf_counter()
