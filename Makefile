@@ -6,7 +6,7 @@ SEEDS ?= 10000
 SEED ?=
 VERBOSE ?=
 
-.PHONY: all deps dev-deps guest-deps test test-engines test-guest test-spdk sim sim-control test-san crash crash-guest bench-drives demo check fuzz install clean
+.PHONY: all deps dev-deps guest-deps test test-engines test-guest test-spdk sim sim-control test-san crash crash-guest bench-drives bench-ttft demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -68,6 +68,11 @@ crash-guest: all guest-deps
 # The ways to read a drive, in a guest with emulated NVMe drives: out/drives.json, out/drives.html.
 bench-drives: all guest-deps
 	scripts/bench-drives
+
+# Time to first token in vLLM, by where the KV comes from: out/ttft.json, out/ttft.html. Installs vLLM and LMCache
+# as test-engines does; slowing down drives takes root.
+bench-ttft: all
+	bench/ttft/run
 
 demo: all
 	scripts/demo

@@ -13,8 +13,9 @@ READ = 4096 * MIB
 def run(operation, folders, total, join):
     """Stores or loads `total` bytes, on drives in proportion to their speeds. RuntimeError with what fio says."""
     summed = sum(speed for _, speed in folders)
-    command = ["fio", "--output-format=json", "--thread", "--ioengine=io_uring", "--direct=1", "--bs=1M", "--iodepth=32",
-               "--mem=malloc", "--group_reporting", "--zero_buffers", f"--rw={'write' if operation == 'store' else 'read'}"]
+    command = ["fio", "--output-format=json", "--thread", "--ioengine=io_uring", "--direct=1", "--bs=1M",
+               "--iodepth=32", "--mem=malloc", "--group_reporting", "--zero_buffers",
+               f"--rw={'write' if operation == 'store' else 'read'}"]
     if operation == "load":
         command.append(f"--loops={-(-READ // total)}")
     for index, (folder, speed) in enumerate(folders):
@@ -32,5 +33,5 @@ def run(operation, folders, total, join):
         return {}
     read, seconds = job["read"]["io_bytes"], job["read"]["runtime"] / 1000
     cpu_s = (job["usr_cpu"] + job["sys_cpu"]) / 100 * job["job_runtime"] / 1000
-    return {"lasting": True, "seconds": seconds, "gb_per_s": read / seconds / 1e9, "cpu_s_per_gib": cpu_s / read * (1 << 30),
-            "right": None}
+    return {"lasting": True, "seconds": seconds, "gb_per_s": read / seconds / 1e9,
+            "cpu_s_per_gib": cpu_s / read * (1 << 30), "right": None}

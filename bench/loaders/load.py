@@ -3,6 +3,7 @@
 import argparse
 import json
 
+import drives
 import memory
 import methods
 
@@ -25,7 +26,7 @@ def main():
     result = {"lasting": method.lasting}
     if chosen.operation == "load":
         buffers.clear()
-        memory.make_cold()
+        drives.make_cold()
         with memory.Measured() as measured:
             method.load()
         result |= {"seconds": measured.seconds, "gb_per_s": work.bytes / measured.seconds / 1e9,

@@ -1,7 +1,6 @@
 """The memory that every loader reads into, what is stored, and what a load cost."""
 import dataclasses
 import mmap
-import os
 import resource
 import time
 
@@ -48,13 +47,6 @@ class Buffers:
     def _content(self, index):
         generator = numpy.random.Generator(numpy.random.SFC64([self.work.value_bytes, index]))
         return generator.integers(0, 1 << 64, size=self.work.value_bytes // 8, dtype=numpy.uint64).view(numpy.uint8)
-
-
-def make_cold():
-    """Takes every clean page out of the page cache. OSError where this process may not."""
-    os.sync()
-    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as file:
-        file.write("3")
 
 
 class Measured:

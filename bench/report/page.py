@@ -30,7 +30,8 @@ def heading(text):
 def bars(entries, unit):
     """(name, value, is it ours), longest bar for the largest value."""
     most = max((value for _, value, _ in entries), default=0) or 1
-    rows = [f'<b>{html.escape(name)}</b><div{_class("own" if own else "")}><i style="width:{70 * value / most:.1f}%"></i>'
+    rows = [f'<b>{html.escape(name)}</b><div{_class("own" if own else "")}>'
+            f'<i style="width:{70 * value / most:.1f}%"></i>'
             f"<span>{value:.3f} {html.escape(unit)}</span></div>" for name, value, own in entries]
     return '<div class="bars card">' + "\n".join(rows) + "</div>"
 
@@ -38,8 +39,8 @@ def bars(entries, unit):
 def table(columns, rows, own=lambda row: False):
     """Rows of texts; `own` says which are ours."""
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    body = "\n".join(f'<tr{_class("own" if own(row) else "")}>' + "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
-                     + "</tr>" for row in rows)
+    body = "\n".join(f'<tr{_class("own" if own(row) else "")}>'
+                     + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
 
 
@@ -49,8 +50,8 @@ def dots(name, ratios):
     marks = "".join(f'<circle cx="{50 + 50 * (ratio - 1) / reach:.2f}" cy="5" r="0.9" fill="var(--accent)" '
                     f'fill-opacity="0.6"><title>{ratio:.3f}</title></circle>' for ratio in ratios)
     return (f"<figure><figcaption>{html.escape(name)} <span>from {1 - reach:.2f} to {1 + reach:.2f}, the line is 1.00"
-            f'</span></figcaption><svg viewBox="0 0 100 10" width="100%" role="img"><line x1="50" x2="50" y1="0" y2="10" '
-            f'class="grid"/>{marks}</svg></figure>')
+            f'</span></figcaption><svg viewBox="0 0 100 10" width="100%" role="img">'
+            f'<line x1="50" x2="50" y1="0" y2="10" class="grid"/>{marks}</svg></figure>')
 
 
 def definitions(entries):

@@ -1,4 +1,4 @@
-"""Ratios of two methods that ran in turns, over pairs of the same round; and figures with their limits. Pure arithmetic."""
+"""Ratios of two methods that ran in turns, over pairs of the same round; and figures with their limits. No I/O."""
 import dataclasses
 import statistics
 

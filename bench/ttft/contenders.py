@@ -11,6 +11,7 @@ import bed as lmcache
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+BUILD = pathlib.Path(os.environ.get("KVPOOL_BUILD", ROOT / "build"))
 TOKEN_BYTES = 128 << 10  # of model.py
 CHUNK_TOKENS = 128
 LMCACHE = {"lmcache": {"type": "fs_native"}, "lmcache-direct": {"type": "fs_native", "use_odirect": True},
@@ -40,9 +41,11 @@ class Engine:
         if transfer:
             settings["transfer"] = {**transfer, "kv_role": "kv_both", "engine_id": self.id}
         gib = -(-2 * tokens * TOKEN_BYTES // (1 << 30))
-        environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": str(gib), "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",
-                       "TORCHDYNAMO_DISABLE": "1", "VLLM_CPU_OMP_THREADS_BIND": "0", "LMCACHE_TRACK_USAGE": "false",
-                       "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "LMCACHE_DISABLE_BANNER": "1", "PYTHONDONTWRITEBYTECODE": "1",
+        environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": str(gib), "HF_HUB_OFFLINE": "1",
+                       "VLLM_NO_USAGE_STATS": "1", "TORCHDYNAMO_DISABLE": "1",
+                       "VLLM_CPU_OMP_THREADS_BIND": "0", "LMCACHE_TRACK_USAGE": "false",
+                       "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "LMCACHE_DISABLE_BANNER": "1",
+                       "PYTHONDONTWRITEBYTECODE": "1",
                        "PYTHONPATH": f"{lmcache.PACKAGE}:{ROOT / 'tests/engines/vllm'}"}
         self.process = subprocess.Popen(
             [vllm_python(), HERE / "engine.py", json.dumps(settings)], env=environment, stdin=subprocess.PIPE,
@@ -107,12 +110,12 @@ class LMCacheEngine(Engine):
 
 
 def vllm_python():
-    return str(ROOT / "build/engines/vllm/bin/python")
+    return str(BUILD / "engines/vllm/bin/python")
 
 
 def tiers(place, names):
-    """vLLM's own tiering with these tiers, at the settings that suit `fs`: it takes O_DIRECT by itself, and reads a prompt's
-    chunks one after the other, whatever its threads, so large chunks."""
+    """vLLM's own tiering with these tiers, at the settings that suit `fs`: it takes O_DIRECT by itself, and reads a
+    prompt's chunks one after the other, whatever its threads, so large chunks."""
     known = {"fs": {"type": "fs", "root_dir": str(place.folder / "fs")},
              "kvpool": {"type": "KVPoolTier", "module_path": "kvpool.vllm", "pool": str(place.pools["kvpool"])}}
     return [known[name] for name in names]
@@ -153,5 +156,5 @@ def fill(place, names, contexts, tokens, chunk_tokens=CHUNK_TOKENS):
 
 def version():
     """Of vLLM, without loading it."""
-    (found,) = (ROOT / "build/engines/vllm/lib").glob("python3*/site-packages/vllm_cpu-*.dist-info")
+    (found,) = (BUILD / "engines/vllm/lib").glob("python3*/site-packages/vllm_cpu-*.dist-info")
     return found.name.split("-")[1]

@@ -1,9 +1,9 @@
 """One vLLM engine that answers prompts: python engine.py SETTINGS, JSON; a JSON line in, a JSON line out.
 
-SETTINGS: {"model", "max_tokens", "transfer": what LLM takes as kv_transfer_config, or none, "paths": to be found by Python
-behind its own}. A line in: {"context", "tokens", "hit", "tail", "generate"}: a prompt of `tokens` tokens whose first `hit`
-are those of the context, and the rest those of `tail`. The engine's own caches are emptied before, a tier's are not; and
-of a prompt with a tail vLLM's own tiers store nothing (LMCache cannot be told so).
+SETTINGS: {"model", "max_tokens", "transfer": what LLM takes as kv_transfer_config, or none, "paths": to be found by
+Python behind its own}. A line in: {"context", "tokens", "hit", "tail", "generate"}: a prompt of `tokens` tokens whose
+first `hit` are those of the context, and the rest those of `tail`. The engine's own caches are emptied before, a tier's
+are not; and of a prompt with a tail vLLM's own tiers store nothing (LMCache cannot be told so).
 An empty line ends the engine.
 """
 import json
@@ -30,8 +30,8 @@ def cpu_s():
 
 
 def hide_llvmlite():
-    """LMCache imports numba, numba llvmlite, whose library object says that it has any attribute, `__dict__` as well: there
-    vLLM's search for Triton kernels in all modules stops with an AttributeError (0.32.0)."""
+    """LMCache imports numba, numba llvmlite, whose library object says that it has any attribute, `__dict__` as well:
+    there vLLM's search for Triton kernels in all modules stops with an AttributeError (0.32.0)."""
     from llvmlite.binding import ffi
     find = ffi._lib_wrapper.__getattr__
 

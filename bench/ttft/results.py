@@ -23,8 +23,8 @@ def figures(rows, speeds):
             rows, "kvpool", "fs", "ttft_s", {"bed": "one", "hit": hit}), at_most=1.05, least=20),
         pairs.Figure("one drive: load time of kvpool over fs", pairs.pairs(
             rows, "kvpool", "fs", "tier_s", {"bed": "one", "hit": hit})),
-        pairs.Figure(f"several drives: load time of kvpool over fs on the fastest, over the {predicted:.2f} that bandwidths "
-                     "say", loads, at_most=1.10),
+        pairs.Figure("several drives: load time of kvpool over fs on the fastest, over the "
+                     f"{predicted:.2f} that bandwidths say", loads, at_most=1.10),
         pairs.Figure("several drives: TTFT of kvpool over fs", pairs.pairs(
             rows, "kvpool", "fs", "ttft_s", {"bed": "several", "hit": hit}))]
     beds = {row["bed"] for row in rows}
@@ -47,8 +47,8 @@ def lines(rows, bed):
 
 def line(rows, mine, recompute):
     times, first = [row["ttft_s"] for row in mine], mine[0]
-    over_fs = pairs.pairs(rows, first["method"], "fs", "ttft_s", {"hit": first["hit"]}) if first["method"] != "fs" else []
-    found = pairs.spread(over_fs) if over_fs else None
+    over_fs = pairs.pairs(rows, first["method"], "fs", "ttft_s", {"hit": first["hit"]})
+    found = pairs.spread(over_fs) if over_fs and first["method"] != "fs" else None
     loaded = [row for row in mine if row["tier_s"]]
     return (f"{first['hit']} % ({first['expected']})" if first["method"] != "recompute" else "none", first["method"],
             f"{statistics.median(times):.3f}", f"{min(times):.3f}", f"{max(times):.3f}", str(len(times)),
@@ -85,9 +85,9 @@ def write(folder, header, found, rows, chosen):
 
 
 def html(header, found, rows, chosen):
-    parts = [page.paragraph("Time until vLLM gives the first token of a prompt, by where the KV of its first tokens comes "
-                            "from: computed again, or loaded. All methods in one run, in turns, with the same prompts; "
-                            "every answer is compared.", "lead"),
+    parts = [page.paragraph("Time until vLLM gives the first token of a prompt, by where the KV of its first tokens "
+                            "comes from: computed again, or loaded. All methods in one run, in turns, with the same "
+                            "prompts; every answer is compared.", "lead"),
              page.table(("figure", "median", "half of the pairs", "all pairs", "pairs", "limit", ""),
                         [figure_texts(figure) for figure in found])]
     for bed, title in BEDS.items():
@@ -98,9 +98,13 @@ def html(header, found, rows, chosen):
     parts += [page.dots(figure.name, figure.ratios) for figure in found if figure.ratios]
     parts += [page.heading("Loaders alone"), loader_table(rows)] if any("gb_per_s" in row for row in rows) else []
     parts += [page.paragraph(HOW_TO_READ, "soft"), page.definitions(
-        [(key, value if not isinstance(value, dict) else ", ".join(f"{k} {v}" for k, v in value.items()))
-         for key, value in header.items()] + [("drives", f"{chosen.drives} MB/s"), ("prompt", f"{chosen.tokens} tokens")])]
+        [*((key, said(value)) for key, value in header.items()), ("drives", f"{chosen.drives} MB/s"),
+         ("prompt", f"{chosen.tokens} tokens")])]
     return page.page("Time to first token", *parts)
+
+
+def said(value):
+    return ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
 
 
 def figure_texts(figure):
@@ -114,9 +118,12 @@ def figure_texts(figure):
 def largest_hit(rows, bed):
     rows = [row for row in rows if row["bed"] == bed]
     hit = max(row["hit"] for row in rows)
-    mine = {name: [row for row in rows if row["method"] == name and row["hit"] in (hit, 0 if name == "recompute" else hit)]
-            for name in ABOUT}
-    return [(f"{name}: {ABOUT[name]}", median(found, "ttft_s"), name == "kvpool") for name, found in mine.items() if found]
+    entries = []
+    for name, about in ABOUT.items():
+        mine = [row for row in rows if row["method"] == name and (row["hit"] == hit or name == "recompute")]
+        if mine:
+            entries.append((f"{name}: {about}", median(mine, "ttft_s"), name == "kvpool"))
+    return entries
 
 
 def loader_table(rows):
@@ -131,7 +138,7 @@ def loader_table(rows):
 
 
 HOW_TO_READ = (
-    "TTFT: vLLM's own first_token_latency, medians; hit: the part of a prompt's chunks that is stored, and its tokens. load: "
-    "vLLM's own transfer metrics of the tier. CPU: the engine's process for the whole answer, without LMCache's server. over "
-    "fs: medians over pairs of the same round. vLLM copies between its cache and host memory by a plain copy here, since it "
-    "refuses the processor for native offloading otherwise; LMCache goes through its own server and copies.")
+    "TTFT: vLLM's own first_token_latency, medians; hit: the part of a prompt's chunks that is stored, and its tokens. "
+    "load: vLLM's own transfer metrics of the tier. CPU: the engine's process for the whole answer, without LMCache's "
+    "server. over fs: medians over pairs of the same round. vLLM copies between its cache and host memory by a plain "
+    "copy here, since it refuses the processor for native offloading otherwise; LMCache copies through its own server.")

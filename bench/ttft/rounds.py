@@ -2,7 +2,7 @@
 import pathlib
 
 import contenders
-import memory
+import drives
 
 LOADING = ("fs", "kvpool")  # compared at most: with all pairs; the others run in the first rounds only
 
@@ -17,8 +17,9 @@ def hit_tokens(percent, tokens, chunk_tokens):
 
 
 def plan(methods, hits, pairs, repeat):
-    """(round, hit in percent, method) in the order in which they run. Rounds go through the methods to and fro, so that no
-    method is always the first. The largest hit has all pairs, and of methods that compute most of it only `repeat`."""
+    """(round, hit in percent, method) in the order in which they run. Rounds go through the methods to and fro, so
+    that no method is always the first. The largest hit has all pairs of LOADING, all else
+    `repeat` rounds."""
     for at in range(pairs):
         for hit in hits:
             for method in methods if at % 2 == 0 else methods[::-1]:
@@ -65,7 +66,7 @@ class Rounds:
     def ask(self, method, at, hit, context, tail):
         chosen = self.chosen
         tokens = hit_tokens(hit, chosen.tokens, chosen.chunk)
-        memory.make_cold()
+        drives.make_cold()
         answer = self.engines[method].ask(context, chosen.tokens, tokens, tail)
         return {"bench": "ttft", "bed": self.name, "method": method, "round": at, "hit": hit, "context": context,
                 "tail": tail, "tokens": chosen.tokens, "expected": 0 if method == "recompute" else tokens, **answer}
