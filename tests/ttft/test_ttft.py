@@ -80,6 +80,10 @@ class Figures(unittest.TestCase):
         self.assertIn("20 are asked for", few.line())
         self.assertFalse(pairs.Figure("nothing", [], at_most=2).met)
 
+    def test_a_row_gives_its_figure_again(self):
+        for figure in results.figures(run_of(1.06), [200, 100]):
+            self.assertEqual(pairs.Figure.of(figure.row()), figure)
+
     def test_several_drives_are_held_against_their_bandwidths(self):
         def load(factor):
             return next(figure for figure in results.figures(run_of(factor, bed="several"), [200, 100, 60, 40])
