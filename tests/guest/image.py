@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 CACHE = HERE.parent.parent / "build" / "guest"
 KERNEL_PACKAGE = "linux-image-amd64"  # depends on the newest image, which is the one that is taken
 # 9p and virtio carry the guest's files and words; the others serve programs under test.
-MODULES = ("virtio_pci virtio_console 9pnet_virtio 9p nvme nvme_tcp ext4 crc32c_generic crc32c_intel"
+MODULES = ("virtio_pci virtio_blk virtio_console 9pnet_virtio 9p nvme nvme_tcp ext4 crc32c_generic crc32c_intel"
            " loop vfio_pci vfio_iommu_type1 uio_pci_generic").split()
 FOLDERS = "bin sbin usr/lib/ssl etc dev proc sys tmp run share programs mnt".split()
 

@@ -20,20 +20,21 @@ def size(text):
 
 @dataclasses.dataclass
 class Drive:
-    """One emulated NVMe drive with one namespace."""
+    """One emulated drive; an NVMe drive has one namespace."""
     bytes: int
     speed: int = 0     # MB/s, reads and writes together; 0: as fast as emulation goes
     lba: int = 512     # bytes of a logical block
     metadata: int = 0  # bytes beside each logical block
     mdts: int = 8      # the largest transfer is 4 KiB << mdts: 1 MiB; 0: no limit
+    virtio: int = 0    # 1: /dev/vda and so on, for filesystems: QEMU's NVMe drives take no notice of FUA
 
     @staticmethod
     def parse(text):
-        """SIZE[:SPEED][,lba=N][,metadata=N][,mdts=N]"""
-        match = re.fullmatch(r"(\w+)(?::(\d+))?((?:,(?:lba|metadata|mdts)=\d+)*)", text)
+        """SIZE[:SPEED][,lba=N][,metadata=N][,mdts=N][,virtio=1]"""
+        match = re.fullmatch(r"(\w+)(?::(\d+))?((?:,(?:lba|metadata|mdts|virtio)=\d+)*)", text)
         if not match:
             raise argparse.ArgumentTypeError(
-                f"'{text}' is no drive: write SIZE[:MB/s][,lba=N][,metadata=N][,mdts=N]")
+                f"'{text}' is no drive: write SIZE[:MB/s][,lba=N][,metadata=N][,mdts=N][,virtio=1]")
         options = dict(part.split("=") for part in match[3].split(",") if part)
         return Drive(size(match[1]), int(match[2] or 0),
                      **{name: int(value) for name, value in options.items()})
@@ -68,6 +69,9 @@ def drive_arguments(drives, folder, loses_unflushed=False):
         if drive.speed:
             file += f",throttling.bps-total={drive.speed * 1_000_000}"
         yield from ("-drive", file)
+        if drive.virtio:
+            yield from ("-device", f"virtio-blk-pci,drive={name}")
+            continue
         yield from ("-device", f"nvme,id=nvme{number},serial={name},mdts={drive.mdts}")
         yield from ("-device", f"nvme-ns,drive={name},bus=nvme{number},ms={drive.metadata},"
                     f"logical_block_size={drive.lba},physical_block_size={drive.lba}")
@@ -99,8 +103,9 @@ def kernel_line(drives, iommu, share, extra):
     # The kernel distrusts an emulated TSC, which QEMU keeps in step over all processors, and then
     # reading the clock is a system call and an exit to QEMU.
     words = ["console=ttyS0", "quiet", "panic=-1", "rdinit=/init", "tsc=reliable"]
-    if drives:
-        words.append("guest.drives=" + ",".join(f"drive{n}" for n in range(len(drives))))
+    nvme = [f"drive{n}" for n, drive in enumerate(drives) if not drive.virtio]
+    if nvme:
+        words.append("guest.drives=" + ",".join(nvme))
     if iommu:
         # Without pt the kernel's own path to the drives is halved.
         words += ["intel_iommu=on", "iommu=pt", "vfio_iommu_type1.allow_unsafe_interrupts=1"]

@@ -115,6 +115,23 @@ sleep 1000
         self.assertEqual(done.returncode, 137, done.stderr)
         self.assertEqual((self.folder / "drives/drive0").read_bytes()[:40 * 65536].count(b"A"), 40 * 65536)
 
+    def test_a_file_that_was_synced_is_there_after_a_power_cut(self):
+        """A journal commits by FUA."""
+        (self.folder / "write").write_text("""
+modprobe ext4 && /programs/mke2fs -q -t ext4 /dev/vda && mount -t ext4 /dev/vda /mnt && sync
+for n in $(seq 1 20); do echo $n | dd of=/mnt/$n conv=fsync; done
+touch begun
+sleep 1000
+""", encoding="utf-8")
+        drive = ("--drive", "32M,virtio=1", "--keep-drives", self.folder / "drives")
+        for seed in range(1, 4):
+            done = guest("--share", self.folder, "--power-off-from", "begun", "--power-off-after", 0.1,
+                         "--lose-unflushed", seed, *drive, "--with", "mke2fs", "--", "sh", "write")
+            self.assertEqual(done.returncode, 137, done.stderr)
+            done = guest(*drive, "--", "sh", "-c", "modprobe ext4; mount -t ext4 /dev/vda /mnt && cd /mnt && cat $(seq 20)")
+            self.assertEqual(done.stdout.split(), [str(n) for n in range(1, 21)], done.stderr)
+            (self.folder / "begun").unlink()
+
     def test_a_program_that_does_not_end_is_ended(self):
         done = guest("--no-drives", "--timeout", 1, "--", "sh", "-c", "echo begun; sleep 1000")
         self.assertEqual(done.returncode, 124)
@@ -192,6 +209,7 @@ class Mistakes(unittest.TestCase):
         drive = machine.Drive.parse("2G:300,lba=4096,metadata=8,mdts=5")
         self.assertEqual(drive, machine.Drive(2 << 30, 300, 4096, 8, 5))
         self.assertEqual(machine.Drive.parse("64M"), machine.Drive(64 << 20, 0, 512, 0, 8))
+        self.assertEqual(machine.Drive.parse("64M,virtio=1").virtio, 1)
         self.assertIn("throttling.bps-total=300000000", " ".join(machine.drive_arguments([drive], ".")))
 
 
