@@ -13,7 +13,7 @@ namespace {
 // Found by search over random shares and shapes: docs/placement.md has the table.
 constexpr double kCornerPart = 0.7;      // of the lead; the rest is the half's own
 constexpr double kWeightExponent = 0.5;  // between units (0) and seconds (1)
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kUnaffordable = std::numeric_limits<double>::infinity();
 
 std::size_t Cheapest(std::span<const double> costs) {
   std::size_t best = 0;
@@ -130,12 +130,12 @@ void Dealer::ChooseFirstHalf(std::uint32_t index) {
     tally[d].corner += before_[d];
     const double lead = kCornerPart * (tally[d].corner - shares_[d] * corner_units) +
                         (1 - kCornerPart) * (tally[d].left - fraction * tally[d].units);
-    cost_[d] = counts[d] > 0 ? (lead + 1) * weight_[d] : kInfinity;
+    cost_[d] = counts[d] > 0 ? (lead + 1) * weight_[d] : kUnaffordable;
   }
   for (std::uint32_t u = 0; u < node.left_units; ++u) {
     const std::size_t d = Cheapest(cost_);
     half[d] += 1;
-    cost_[d] = half[d] < counts[d] ? cost_[d] + weight_[d] : kInfinity;
+    cost_[d] = half[d] < counts[d] ? cost_[d] + weight_[d] : kUnaffordable;
   }
   for (std::size_t d = 0; d < n; ++d) {
     tally[d].left += half[d];
