@@ -17,8 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr std::uint64_t kPoolId = 0xfedcba9876543210;
-
 std::unique_ptr<Catalog> MustOpen(const std::filesystem::path& path) {
   auto catalog = Catalog::Open(path, kPoolId);
   EXPECT_TRUE(catalog) << catalog.error().message;

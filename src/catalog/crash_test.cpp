@@ -13,8 +13,6 @@
 namespace kvpool::catalog {
 namespace {
 
-constexpr std::uint64_t kPoolId = 42;
-
 // Applies batch after batch and tells the parent of each, until it is killed.
 [[noreturn]] void ApplyForEver(const std::filesystem::path& path, std::uint64_t seed, int tell) {
   auto catalog = Catalog::Open(path, kPoolId);

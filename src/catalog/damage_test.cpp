@@ -1,8 +1,6 @@
 // Damaged files are refused with one sentence, or read as far as they decode. Never a crash.
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <iterator>
 #include <random>
 
 #include "catalog/catalog.h"
@@ -10,17 +8,6 @@
 
 namespace kvpool::catalog {
 namespace {
-
-constexpr std::uint64_t kPoolId = 42;
-
-std::string ReadFile(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void WriteFile(const std::filesystem::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary) << bytes;
-}
 
 // A closed catalog with a few hundred rows.
 std::string GoodFile(const TestFolder& folder) {

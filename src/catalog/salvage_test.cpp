@@ -2,26 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <iterator>
-
 #include "catalog/schema.h"
 #include "catalog/testing.h"
 
 namespace kvpool::catalog {
 namespace {
 
-constexpr std::uint64_t kPoolId = 42;
 constexpr std::uint64_t kRows = 2000;
-
-std::string ReadFile(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void WriteFile(const std::filesystem::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary) << bytes;
-}
 
 class SalvageTest : public testing::Test {
  protected:

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <random>
 #include <string>
@@ -11,6 +13,17 @@
 #include "catalog/catalog.h"
 
 namespace kvpool::catalog {
+
+inline constexpr std::uint64_t kPoolId = 0xfedcba9876543210;
+
+inline std::string ReadFile(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline void WriteFile(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
 
 // A folder of its own, gone with the object.
 class TestFolder {

@@ -5,12 +5,6 @@
 #include "base/limits.h"
 
 namespace kvpool::sim {
-namespace {
-
-constexpr std::int64_t kMs = 1'000'000;
-
-}  // namespace
-
 Client::Client(Setting& setting, const ClientPlan& plan, std::unique_ptr<Channel> channel)
     : setting_(setting), world_(setting.world), plan_(plan), channel_(std::move(channel)) {}
 

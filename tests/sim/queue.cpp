@@ -13,8 +13,6 @@ namespace {
 using device::Io;
 using device::Op;
 
-constexpr std::int64_t kMs = 1'000'000;
-
 void Gather(const Io& io, std::vector<std::byte>& to) {
   to.resize(io.bytes);
   std::byte* at = to.data();

@@ -10,8 +10,6 @@
 namespace kvpool::sim {
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
-
 // Faults that a drive may have are had by some drives only, and each at a rate of its own.
 Faults DrawFaults(Random& random) {
   Faults faults;

@@ -7,7 +7,6 @@
 namespace kvpool::sim {
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
 constexpr int kMark = 0xa5;
 constexpr std::int64_t kGraceNs = 100 * kMs;
 // Flushes of drives and the catalog are no part of the deadline; a drive may take this long.

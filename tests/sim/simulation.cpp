@@ -15,7 +15,6 @@
 namespace kvpool::sim {
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
 constexpr std::uint64_t kPoolId = 7;
 constexpr std::size_t kMostStaging = 256 << 20;
 // Turns without an end: nothing that ends at all takes as many.

@@ -17,6 +17,8 @@
 
 namespace kvpool::sim {
 
+inline constexpr std::int64_t kMs = 1'000'000;  // of the clock, which counts nanoseconds
+
 enum class Failure : std::uint8_t { kWrongBytes, kHang, kLeak, kOther };
 
 // Threads: one.
