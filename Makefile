@@ -23,6 +23,7 @@ guest-deps:
 	@scripts/install-deps --guest && tests/guest/build || echo "kvpool: so the guest's tests are skipped"
 
 test: all guest-deps
+	JOBS=$(JOBS) scripts/test-san --quick
 	ctest --test-dir build --output-on-failure --parallel $(JOBS)
 
 # The emulated machine's tests alone, and what they say.
