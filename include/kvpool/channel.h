@@ -38,7 +38,7 @@ class Channel {
   // Returns when Poll has something, or after `timeout`. False: the timeout passed.
   virtual bool Wait(std::chrono::nanoseconds timeout) = 0;
 
-  // An eventfd, readable when Poll has something; Poll clears it. Owned by the channel.
+  // A descriptor to poll, readable when Poll has something; Poll clears it. Owned by the channel.
   virtual int event_fd() const = 0;
 
   // Ends the lease of a completed get.

@@ -100,6 +100,9 @@ struct Config {
   std::uint32_t lanes = 0;        // threads; 0: by the number of devices and processors
   std::chrono::milliseconds deadline{30'000};  // of a request that names none
   bool create_if_missing = false;
+  // Where the daemon (kvpoold) that has this pool listens: Pool::Open gives a client of it, and
+  // looks at nothing else here. Empty: the pool is this process' own.
+  std::filesystem::path socket;
   std::vector<DeviceConfig> devices;
   std::vector<LinkConfig> links;
 

@@ -23,7 +23,8 @@ struct Segment {
   MemoryKind kind = MemoryKind::kHost;
 };
 
-// What every request has. The caller owns it and everything it points to, and leaves all of that
+// What every request has. With a daemon's pool any of its keys can end with kCancelled: the daemon
+// went away. The caller owns it and everything it points to, and leaves all of that
 // alone from Submit until Poll hands it back. It may then be changed and submitted again.
 // Threads: one at a time, except LayersReady of a get.
 class Request {
@@ -82,7 +83,10 @@ class GetRequest : public Request {
 
   // Layers 0..n-1 of all keys are in place (or known to be missing, which results() tells at the
   // end). Threads: any, while the request is in flight or done.
-  std::uint32_t LayersReady() const { return layers_ready_.load(std::memory_order_acquire); }
+  std::uint32_t LayersReady() const {
+    const auto* progress = progress_.load(std::memory_order_acquire);
+    return (progress != nullptr ? *progress : layers_ready_).load(std::memory_order_acquire);
+  }
 
   // The bytes of a key that is kOk, in order. With `lease` only; valid until Release.
   std::span<const Segment> views(std::size_t key) const {
@@ -94,6 +98,8 @@ class GetRequest : public Request {
  private:
   friend class RequestAccess;
   std::atomic<std::uint32_t> layers_ready_{0};
+  std::atomic<const std::atomic<std::uint32_t>*> progress_{nullptr};
+  std::atomic<std::uint32_t>* mirror_ = nullptr;
   std::vector<Segment> views_;
   std::vector<std::size_t> view_begin_;
   std::vector<std::uint64_t> block_bytes_;

@@ -93,11 +93,16 @@ class Checker {
           "other bytes: leave out catalog or switch verify on");
     }
     CheckPath("pool.catalog", "pool catalog", config_.catalog.string());
+    CheckPath("pool.socket", "pool socket", config_.socket.string());
+    if (config_.socket.string().size() > kMaxSocketBytes) {
+      Add("pool.socket", "pool: the socket's path has {} bytes and may have {}: shorten it",
+          config_.socket.string().size(), kMaxSocketBytes);
+    }
   }
 
   void CheckDevices() {
     const std::size_t count = config_.devices.size();
-    if (count == 0)
+    if (count == 0 && config_.socket.empty())
       Add("", "no device: add at least one [[device]] table, or let `kvpool probe` write it");
     if (count > kMaxDevices) {
       Add("", "{} devices are more than the limit of {}: leave some out", count, kMaxDevices);

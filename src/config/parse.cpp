@@ -44,6 +44,7 @@ void ReadPool(Reader& reader, const std::filesystem::path& relative_to, Config& 
   reader.Whole("deadline_ms", deadline_ms);
   config.deadline = std::chrono::milliseconds(deadline_ms);
   reader.Flag("create_if_missing", config.create_if_missing);
+  reader.Path("socket", relative_to, config.socket);
   reader.Finish();
 }
 

@@ -113,6 +113,7 @@ std::string Config::ToToml() const {
   if (!catalog.empty()) out += fmt::format("catalog = {}\n", Quoted(catalog.string()));
   out += fmt::format("lanes = {}\ndeadline_ms = {}\ncreate_if_missing = {}\n", lanes,
                      deadline.count(), create_if_missing);
+  if (!socket.empty()) out += fmt::format("socket = {}\n", Quoted(socket.string()));
   for (const DeviceConfig& device : devices) AddDevice(device, out);
   for (const LinkConfig& link : links) AddLink(link, out);
   return out;

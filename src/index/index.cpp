@@ -172,6 +172,7 @@ void Index::Publish(EntryId id) {
   KVPOOL_CHECK(entries_[id].state == EntryState::kWriting);
   entries_[id].state = EntryState::kVisible;
   ++visible_;
+  if (watcher_ != nullptr) watcher_->Appeared(entries_[id].space, KeyOf(entries_[id]));
 }
 
 void Index::AddCopies(EntryId id) {
@@ -224,7 +225,10 @@ bool Index::Unpin(EntryId id) {
 bool Index::Doom(EntryId id) {
   Entry& entry = entries_[id];
   KVPOOL_CHECK(entry.state == EntryState::kVisible || entry.state == EntryState::kWriting);
-  if (entry.state == EntryState::kVisible) --visible_;
+  if (entry.state == EntryState::kVisible) {
+    --visible_;
+    if (watcher_ != nullptr) watcher_->Vanished(entry.space, KeyOf(entry));
+  }
   table_.Erase(entry.hash, id);
   entry.state = EntryState::kDoomed;
   entry.parked = false;

@@ -42,6 +42,14 @@ struct EntryView {
   std::span<layout::UnitRecord> copies;  // second places, by unit; empty: there never was one
 };
 
+// Told which keys can be found, as that changes.
+class IndexWatcher {
+ public:
+  virtual ~IndexWatcher() = default;
+  virtual void Appeared(std::uint32_t space, Key key) = 0;
+  virtual void Vanished(std::uint32_t space, Key key) = 0;
+};
+
 // At most 200 bytes a key beyond the key's own bytes, plus 16 a unit.
 // Threads: const methods may run together; all others alone (the pool's lock).
 class Index {
@@ -50,6 +58,9 @@ class Index {
   ~Index();
   Index(const Index&) = delete;
   Index& operator=(const Index&) = delete;
+
+  // From now on; it outlives the index.
+  void Watch(IndexWatcher* watcher) { watcher_ = watcher; }
 
   // --- looking; no side effects, entries that are kVisible only ---
   std::size_t Match(std::uint32_t space, std::span<const Key> keys) const;
@@ -157,6 +168,7 @@ class Index {
   void OrphanChildren(EntryId entry);
 
   std::unique_ptr<EvictionPolicy> policy_;
+  IndexWatcher* watcher_ = nullptr;
   HashTable table_;  // every entry that is kWriting or kVisible
   ChunkedVector<Entry> entries_;
   EntryId end_ = 0;  // ids below it have been in use

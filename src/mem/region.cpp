@@ -1,11 +1,14 @@
 #include "mem/region.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/memfd.h>
+#include <linux/magic.h>
 #include <linux/mman.h>
 #include <numaif.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,12 +27,16 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 namespace kvpool::mem {
 namespace {
 
 constexpr std::uint64_t kHugePage = 2 * kMiB;
 constexpr std::uint64_t kSmallPage = 4 * kKiB;
+constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
 // A mapping being made; unmapped unless Release()d.
 class Mapping {
@@ -43,8 +50,11 @@ class Mapping {
     if (fd_ >= 0) ::close(fd_);
   }
 
+  explicit Mapping(int fd) : fd_(fd) {}
+
   // errno of the system call that refused, 0 when mapped.
   int Map(std::uint64_t bytes, bool shareable, bool hugepages);
+  int MapHere(std::uint64_t bytes, bool hugepages);
 
   std::span<std::byte> bytes() const { return bytes_; }
   std::pair<std::span<std::byte>, int> Release() {
@@ -58,10 +68,17 @@ class Mapping {
 
 int Mapping::Map(std::uint64_t bytes, bool shareable, bool hugepages) {
   if (shareable) {
-    const unsigned flags = MFD_CLOEXEC | (hugepages ? MFD_HUGETLB | MFD_HUGE_2MB : 0u);
-    fd_ = ::memfd_create("kvpool", flags);
-    if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return errno;
+    fd_ = ::memfd_create("kvpool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(bytes)) != 0 ||
+        ::fcntl(fd_, F_ADD_SEALS, kSeals) != 0) {
+      return errno;
+    }
   }
+  return MapHere(bytes, hugepages);
+}
+
+int Mapping::MapHere(std::uint64_t bytes, bool hugepages) {
+  const bool shareable = fd_ >= 0;
   // Reserves an address range with room to align, then maps over the aligned part.
   void* reserved = ::mmap(nullptr, bytes + kHugePage, PROT_NONE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -210,6 +227,10 @@ Made Attempt(const RegionOptions& options, std::uint64_t bytes, bool hugepages) 
     if (made.error != 0) return made;
   }
   if (!hugepages) ::madvise(made.mapping.bytes().data(), bytes, MADV_HUGEPAGE);
+  // Shared memory rarely has transparent hugepages by that; from Linux 6.1 on it has when asked so.
+  if (options.shareable && options.populate) {
+    ::madvise(made.mapping.bytes().data(), bytes, MADV_COLLAPSE);
+  }
   // A reserved hugepage that is missing on the node kills the process when touched later, so these
   // are always populated now, where it is only an error.
   if (hugepages || options.populate) made.error = Populate(made.mapping.bytes(), !hugepages);
@@ -217,6 +238,14 @@ Made Attempt(const RegionOptions& options, std::uint64_t bytes, bool hugepages) 
 }
 
 bool OutOfDescriptors(int error) { return error == EMFILE || error == ENFILE; }
+
+// errno of a memfd that cannot be had, or 0.
+int TryDescriptor() {
+  const int fd = ::memfd_create("kvpool", MFD_CLOEXEC);
+  if (fd < 0) return errno;
+  ::close(fd);
+  return 0;
+}
 
 Result<void> MakeFailure(std::uint64_t bytes, int numa_node, int error) {
   if (error == EINVAL && numa_node >= 0) {
@@ -249,8 +278,13 @@ Result<std::unique_ptr<Region>> Region::Make(const RegionOptions& options) {
   if (auto node = CheckNode(options.numa_node); !node) return tl::unexpected(node.error());
   const std::uint64_t bytes = (options.bytes + kHugePage - 1) / kHugePage * kHugePage;
 
-  std::optional<Made> made(Attempt(options, bytes, true));
-  const bool huge = made->error == 0;
+  std::optional<Made> made(std::in_place);
+  if (options.shareable) {
+    made->error = TryDescriptor();
+  } else {
+    made.emplace(Attempt(options, bytes, true));
+  }
+  const bool huge = !options.shareable && made->error == 0;
   // What the machine has free is read from files.
   if (!huge && !OutOfDescriptors(made->error)) {
     if (auto room = CheckRoom(bytes, options.numa_node); !room) return tl::unexpected(room.error());
@@ -271,6 +305,29 @@ Result<std::unique_ptr<Region>> Region::Make(const RegionOptions& options) {
   if (region->locked_) region->description_ += ", locked";
   if (options.lock && !region->locked_) region->description_ += ", " + LockFailure();
   region->description_ += NodeText(options.numa_node, made->bound);
+  return region;
+}
+
+Result<std::unique_ptr<Region>> Region::Adopt(int fd, std::uint64_t bytes) {
+  Mapping mapping(fd);
+  struct stat status{};
+  struct statfs filesystem{};
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  const bool good = seals >= 0 && (seals & kSeals) == kSeals && bytes != 0 &&
+                    bytes % kHugePage == 0 && ::fstat(fd, &status) == 0 &&
+                    static_cast<std::uint64_t>(status.st_size) == bytes &&
+                    ::fstatfs(fd, &filesystem) == 0 && filesystem.f_type == TMPFS_MAGIC;
+  if (!good) {
+    return Fail(Status::kInvalid,
+                "this is no region: one is a memfd of whole 2 MiB, sealed at its size, and on no "
+                "reserved hugepages");
+  }
+  if (const int error = mapping.MapHere(bytes, false); error != 0) {
+    return tl::unexpected(MakeFailure(bytes, -1, error).error());
+  }
+  std::unique_ptr<Region> region(new Region);
+  std::tie(region->bytes_, region->fd_) = mapping.Release();
+  region->description_ = "another process' memory";
   return region;
 }
 

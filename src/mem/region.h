@@ -17,8 +17,9 @@ enum class PageKind : std::uint8_t { kHuge, kTransparentHuge, kSmall };
 struct RegionOptions {
   std::uint64_t bytes = 0;  // rounded up to 2 MiB
   int numa_node = -1;       // -1: wherever
-  bool shareable = true;    // memfd, so that another process can map it. Off: transparent hugepages
-                            // serve where no hugepage is reserved, which memfd often cannot have
+  bool shareable = true;    // a memfd that is sealed at its size, so that another process can map
+                            // it and rely on it. Never on reserved hugepages: a hole that one
+                            // process makes there may kill the other
   bool lock = true;         // tried; what came of it is in locked()
   bool populate = true;     // touch every page now, not during the first transfer
 };
@@ -30,6 +31,9 @@ class Region {
   // tried first, then transparent ones, then 4 KiB pages. A region that cannot be locked, bound (a
   // container may forbid it) or given hugepages is made all the same: description() tells.
   static Result<std::unique_ptr<Region>> Make(const RegionOptions& options);
+  // Maps the memory of a shareable region of `bytes` that another process made, and takes `fd`
+  // over, also on failure. kInvalid: it is no such region. kNoSpace: it cannot be mapped.
+  static Result<std::unique_ptr<Region>> Adopt(int fd, std::uint64_t bytes);
   ~Region();
   Region(const Region&) = delete;
   Region& operator=(const Region&) = delete;

@@ -1,8 +1,10 @@
 #include "mem/region.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -35,6 +37,29 @@ TEST(Region, AnotherMappingOfTheDescriptorSeesTheSameBytes) {
   std::memset(bytes.data() + 12345, 0x5a, 100);
   EXPECT_EQ(std::memcmp(static_cast<std::byte*>(other) + 12345, bytes.data() + 12345, 100), 0);
   ::munmap(other, bytes.size());
+}
+
+TEST(Region, IsAdoptedByItsDescriptorAlone) {
+  auto region = Region::Make({.bytes = 2 * kMiB});
+  ASSERT_TRUE(region) << region.error().message;
+  auto other = Region::Adopt(::dup((*region)->fd()), 2 * kMiB);
+  ASSERT_TRUE(other) << other.error().message;
+  (*other)->bytes()[777] = std::byte{0x5a};
+  EXPECT_EQ((*region)->bytes()[777], std::byte{0x5a});
+  EXPECT_NE(::ftruncate((*region)->fd(), 4096), 0);  // or touching it could kill
+}
+
+TEST(Region, WhatCouldShrinkIsNotAdopted) {
+  const int fd = ::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  ASSERT_EQ(::ftruncate(fd, 2 * kMiB), 0);
+  const auto open = Region::Adopt(::dup(fd), 2 * kMiB);
+  ASSERT_FALSE(open);
+  EXPECT_EQ(open.error().status, Status::kInvalid);
+  ASSERT_EQ(::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW), 0);
+  EXPECT_TRUE(Region::Adopt(::dup(fd), 2 * kMiB));
+  EXPECT_FALSE(Region::Adopt(::dup(fd), 4 * kMiB));  // more than is there
+  EXPECT_FALSE(Region::Adopt(::open("/dev/zero", O_RDWR), 2 * kMiB));
+  ::close(fd);
 }
 
 TEST(Region, TooFewDescriptorsAreNamed) {

@@ -8,6 +8,7 @@
 #include "device/fault_script.h"
 #include "device/open.h"
 #include "index/eviction_policy.h"
+#include "ipc/client_pool.h"
 #include "pool/find_drives.h"
 #include "pool/new_label.h"
 #include "pool/pool_impl.h"
@@ -55,6 +56,11 @@ bool NothingThere(const Config& config) {
 
 Result<void> Pool::Create(const Config& config) {
   if (auto valid = Validated(config); !valid) return valid;
+  if (config.devices.empty()) {
+    return Fail(Status::kInvalid,
+                "this pool file names a daemon's socket and no device: create the pool by the "
+                "file that the daemon reads");
+  }
   if (auto readable = CheckFaults(config); !readable) return readable;
   const std::uint64_t pool_id = pool::RandomId();
   std::vector<const DeviceConfig*> made;
@@ -79,6 +85,10 @@ Result<void> Pool::Create(const Config& config) {
 }
 
 Result<std::unique_ptr<Pool>> Pool::Open(const Config& config) {
+  if (!config.socket.empty()) {
+    if (auto valid = Validated(config); !valid) return tl::unexpected(valid.error());
+    return ipc::OpenClientPool(config.socket);
+  }
   if (config.create_if_missing && NothingThere(config)) {
     if (auto created = Create(config); !created) return tl::unexpected(created.error());
   }

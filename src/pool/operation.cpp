@@ -16,6 +16,7 @@ void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t 
   results_ = &RequestAccess::Results(new_request);
   results_->assign(new_request.keys.size(), Status::kOk);
   layers_ready_ = nullptr;
+  mirror_ = nullptr;
   keys.assign(new_request.keys.size(), {});
   units.resize(devices);
   for (auto& device_units : units) device_units.clear();
@@ -58,6 +59,7 @@ void Operation::Start(std::uint32_t layers) {
   layer_units_left_.assign(layers, 0);
   if (layers == 0) return;
   layers_ready_ = &RequestAccess::LayersReady(static_cast<GetRequest&>(*request));
+  mirror_ = RequestAccess::Mirror(static_cast<GetRequest&>(*request));
   CountLayers();
 }
 
@@ -71,6 +73,19 @@ void Operation::CountLayers() {
   std::uint32_t ready = 0;
   while (ready < layer_units_left_.size() && layer_units_left_[ready] == 0) ++ready;
   layers_ready_->store(ready, std::memory_order_release);
+  Mirror();
+}
+
+// Two lanes may come in any order, and the later word has to be the last one.
+void Operation::Mirror() const {
+  if (mirror_ == nullptr) return;
+  std::uint32_t ready = layers_ready_->load();
+  for (;;) {
+    mirror_->store(ready);
+    const std::uint32_t now = layers_ready_->load();
+    if (now == ready) return;
+    ready = now;
+  }
 }
 
 std::pair<std::uint32_t, std::uint32_t> Operation::LayersOf(const UnitWork& work) const {
@@ -91,6 +106,11 @@ void Operation::AdvanceLayers(const UnitWork& work) {
     emptied |= left.fetch_sub(1) == 1;
   }
   if (!emptied) return;
+  AdvanceReady();
+  Mirror();
+}
+
+void Operation::AdvanceReady() {
   std::uint32_t ready = layers_ready_->load(std::memory_order_acquire);
   while (ready < layer_units_left_.size()) {
     std::atomic_ref<std::uint32_t> left(layer_units_left_[ready]);
@@ -103,6 +123,7 @@ void Operation::EndLayers() {
   if (layers_ready_ == nullptr) return;
   layers_ready_->store(static_cast<std::uint32_t>(layer_units_left_.size()),
                        std::memory_order_release);
+  Mirror();
 }
 
 void Operation::UnitDone(UnitWork& work, Status status) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/request_access.h"
 #include "index/index.h"
 #include "kvpool/request.h"
 #include "layout/extent.h"
@@ -14,23 +15,6 @@
 namespace kvpool::pool {
 
 class Operation;
-
-// Opens a request's private parts to the engine, and to nobody else.
-}  // namespace kvpool::pool
-
-namespace kvpool {
-class RequestAccess {
- public:
-  static std::vector<Status>& Results(Request& request) { return request.results_; }
-  static void*& OperationOf(Request& request) { return request.operation_; }
-  static std::atomic<std::uint32_t>& LayersReady(GetRequest& get) { return get.layers_ready_; }
-  static std::vector<Segment>& Views(GetRequest& get) { return get.views_; }
-  static std::vector<std::size_t>& ViewBegin(GetRequest& get) { return get.view_begin_; }
-  static std::vector<std::uint64_t>& BlockBytes(GetRequest& get) { return get.block_bytes_; }
-};
-}  // namespace kvpool
-
-namespace kvpool::pool {
 
 // One unit to move: bytes [unit * unit_bytes, + bytes) of a key's block, at `offset` of a device.
 struct UnitWork {
@@ -126,10 +110,13 @@ class Operation {
   void MakeBatches();
   void CountLayers();
   void AdvanceLayers(const UnitWork& work);
+  void AdvanceReady();
+  void Mirror() const;
   std::pair<std::uint32_t, std::uint32_t> LayersOf(const UnitWork& work) const;
 
   std::vector<Status>* results_ = nullptr;
   std::atomic<std::uint32_t>* layers_ready_ = nullptr;
+  std::atomic<std::uint32_t>* mirror_ = nullptr;  // another process', which may write there, too
   std::vector<std::uint32_t> layer_units_left_;
   std::unique_ptr<DeviceBatch[]> batches_[2];  // of the first start, of the second
   bool again_ = false;

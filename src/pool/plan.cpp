@@ -18,6 +18,7 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   block_bytes.assign(get.keys.size(), 0);
   MutexLock lock(mutex_);
   LookAtDevices();
+  const bool shared = watchers_.Of(get.space.id) != nullptr;
   std::uint32_t most_units = 0;
   for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
     const EntryId entry = FindUsable(get.space.id, get.keys[key]);
@@ -34,7 +35,7 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
     index_.Pin(entry);
     operation.keys[key] = {
         entry, ChecksumSeed(spaces_[get.space.id].digest, get.keys[key], view.generation),
-        view.shape, view.generation > restored_generations_};
+        view.shape, view.generation > restored_generations_ && !shared};
     block_bytes[key] = view.shape.block_bytes;
     most_units = std::max(most_units, view.shape.units);
   }

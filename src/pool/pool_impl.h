@@ -76,6 +76,9 @@ class PoolImpl final : public Pool {
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const { return store_->Spaces(); }
   std::vector<std::string> Keys(Space space) const { return store_->Keys(space); }
   std::uint64_t BlockBytes(Space space, Key key) const { return store_->BlockBytes(space, key); }
+  void ShareSpace(Space space, std::shared_ptr<KeyWatcher> watcher) {
+    store_->Share(space, std::move(watcher));
+  }
   void KeepFailedBlocks(bool keep) { store_->KeepFailed(keep); }
   Store::Audit audit() const { return store_->audit(); }
 

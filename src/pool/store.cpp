@@ -30,6 +30,26 @@ Store::Store(const StoreOptions& options, std::span<const std::unique_ptr<Device
              std::unique_ptr<index::EvictionPolicy> policy)
     : options_(options), devices_(devices), index_(std::move(policy)) {
   offsets_.resize(devices.size());
+  index_.Watch(&watchers_);
+}
+
+void Store::KeyWatchers::Appeared(std::uint32_t space, Key key) {
+  if (KeyWatcher* watcher = Of(space)) watcher->Appeared(key);
+}
+
+void Store::KeyWatchers::Vanished(std::uint32_t space, Key key) {
+  if (KeyWatcher* watcher = Of(space)) watcher->Vanished(key);
+}
+
+void Store::Share(Space space, std::shared_ptr<KeyWatcher> watcher) {
+  MutexLock lock(mutex_);
+  auto& by_space = watchers_.by_space;
+  if (by_space.size() <= space.id) by_space.resize(space.id + 1);
+  by_space[space.id] = std::move(watcher);
+  index_.ForEach([&](EntryId entry) {
+    const auto view = index_.View(entry);
+    if (view.space == space.id) by_space[space.id]->Appeared(view.key);
+  });
 }
 
 std::uint32_t Store::IdFor(const SpaceSpec& spec) const {

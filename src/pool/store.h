@@ -43,6 +43,14 @@ struct SpaceState {
   std::uint64_t next_ordinal = 0;  // for puts that know none: deals blocks in order of arrival
 };
 
+// Told which keys of one space can be found. Threads: one at a time.
+class KeyWatcher {
+ public:
+  virtual ~KeyWatcher() = default;
+  virtual void Appeared(Key key) = 0;
+  virtual void Vanished(Key key) = 0;
+};
+
 // Plans requests and settles them. No I/O: a planned operation names units and extents, lanes move
 // the bytes. Threads: any.
 class Store {
@@ -57,6 +65,11 @@ class Store {
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const;
   bool HasSpace(Space space) const;
   std::uint32_t LayersOf(Space space) const;
+
+  // Tells `watcher` of every key that is there, and of each that comes or goes from now on. Others
+  // than this process write the space's blocks, too: they can change bytes while these are stored,
+  // and what does not verify there says nothing about a device.
+  void Share(Space space, std::shared_ptr<KeyWatcher> watcher);
 
   std::size_t Match(Space space, std::span<const Key> keys) const;
   void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const;
@@ -225,8 +238,19 @@ class Store {
   void RecordAgain(index::EntryId entry, bool was_recorded) KVPOOL_REQUIRES(mutex_);
   static bool IsLost(const index::EntryView& view, std::uint64_t gone);
 
+  // Called under the lock, by the index.
+  struct KeyWatchers final : index::IndexWatcher {
+    void Appeared(std::uint32_t space, Key key) override;
+    void Vanished(std::uint32_t space, Key key) override;
+    KeyWatcher* Of(std::uint32_t space) const {
+      return space < by_space.size() ? by_space[space].get() : nullptr;
+    }
+    std::vector<std::shared_ptr<KeyWatcher>> by_space;
+  };
+
   const StoreOptions options_;
   std::atomic<bool> keeps_failed_{false};
+  KeyWatchers watchers_;  // before the index
   const std::span<const std::unique_ptr<DeviceSlot>> devices_;
 
   mutable Mutex mutex_;

@@ -1,0 +1,104 @@
+// ClientChannel: a channel whose requests a daemon carries out.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ipc/arena.h"
+#include "ipc/arguments.h"
+#include "ipc/client.h"
+#include "ipc/ring.h"
+#include "kvpool/channel.h"
+
+namespace kvpool::ipc {
+
+inline constexpr std::uint64_t kCopiedPartBytes = 32 * kMiB;
+
+// A request goes as one submission where its bytes lie in regions of the client's. Other bytes are
+// copied through a region, some blocks at a time: then it is several, one after the other.
+//
+// When the daemon goes, requests in flight end with kCancelled; so do those that are submitted
+// until it is back.
+// Threads: the channel's own.
+class ClientChannel final : public Channel {
+ public:
+  static Result<std::unique_ptr<Channel>> Open(Client& client);
+  ~ClientChannel() override;
+
+  Status Submit(PutRequest& request) override;
+  Status Submit(GetRequest& request) override;
+  Status Submit(DropRequest& request) override;
+  Status Submit(FlushRequest& request) override;
+  std::size_t Poll(std::span<Request*> done) override;
+  bool Wait(std::chrono::nanoseconds timeout) override;
+  int event_fd() const override { return event_fd_.get(); }
+  void Release(GetRequest& /*request*/) override {}  // views lie in the caller's memory
+
+ private:
+  struct Operation {
+    Request* request = nullptr;
+    RequestKind kind = RequestKind::kGet;
+    std::span<const Segment> segments;
+    std::uint32_t next_key = 0;  // of the next part
+    std::uint32_t parts = 0;     // in flight
+    bool whole = false;          // it has no keys, or all of them are under way or ended
+    std::int64_t deadline_ns = -1;
+  };
+  struct Part {  // by slot
+    Operation* operation = nullptr;
+    std::uint32_t first = 0;
+    std::uint32_t keys = 0;
+    ArgumentsLayout layout{0, 0, 0};
+    Arena::Piece arguments;
+    Arena::Piece copies;  // of what lies in no region
+  };
+  // What the daemon has of this channel.
+  struct Attachment {
+    std::shared_ptr<Connection> connection;
+    std::uint32_t number = 0;
+    std::span<std::byte> memory;
+    Descriptor bell;
+    std::unique_ptr<ClientRing> ring;
+    ~Attachment();
+  };
+
+  explicit ClientChannel(Client& client);
+  Result<void> Attach();
+  void Detach();
+  void DetachIfEnded();
+  Status Start(RequestKind kind, Request& request, std::span<const Segment> segments);
+  Operation& Begin(RequestKind kind, Request& request, std::span<const Segment> segments);
+  bool StartParts(Operation& operation);
+  bool StartPart(Operation& operation);
+  std::uint64_t Gather(const Operation& operation, Part& part);
+  void PlaceCopies(const Operation& operation, const Part& part);
+  Submission Describe(const Operation& operation, const Part& part) const;
+  void EndPart(const Completion& completion);
+  void TakeResults(const Part& part, Status whole);
+  void CopyOut(const Part& part) const;
+  void Fail(Operation& operation, Status status);
+  void FinishIfDone(Operation& operation);
+  void FillViews(GetRequest& get, std::span<const Segment> segments) const;
+  void Collect();
+  void ShowDone();
+  std::span<const Segment> SegmentsOf(const Operation& operation, std::uint32_t key) const;
+
+  Client& client_;
+  Descriptor event_fd_;  // an epoll of the bell and of `local_`
+  Descriptor local_;     // an eventfd: something is done here
+  bool local_called_ = false;
+  std::unique_ptr<Attachment> attached_;
+  Arena arguments_;
+  Arena copies_;
+  std::vector<Part> parts_;
+  std::vector<std::unique_ptr<Operation>> operations_;
+  std::vector<Operation*> resting_;
+  std::deque<Operation*> waiting_;  // for room, in order
+  std::deque<Operation*> ready_;
+  std::size_t in_flight_ = 0;
+  std::vector<SegmentRecord> records_;  // scratch
+};
+
+}  // namespace kvpool::ipc

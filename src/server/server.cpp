@@ -1,0 +1,141 @@
+#include "server/server.h"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "server/session.h"
+
+namespace kvpool::server {
+namespace {
+
+sockaddr_un AddressOf(const std::filesystem::path& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.string().copy(address.sun_path, sizeof address.sun_path - 1);
+  return address;
+}
+
+Result<void> RemoveStale(const std::filesystem::path& path) {
+  struct stat status{};
+  if (::lstat(path.c_str(), &status) != 0) return {};
+  if (!S_ISSOCK(status.st_mode)) {
+    return Fail(Status::kInvalid,
+                fmt::format("{} is there and no socket: name another path", path.string()));
+  }
+  if (status.st_uid != ::geteuid()) {
+    return Fail(Status::kInvalid,
+                fmt::format("{} is a socket of user {}: name another path, or have it removed",
+                            path.string(), status.st_uid));
+  }
+  const ipc::Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_un address = AddressOf(path);
+  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
+    return Fail(Status::kBusy,
+                fmt::format("a daemon listens at {} already: stop it, or name another path",
+                            path.string()));
+  }
+  ::unlink(path.c_str());
+  return {};
+}
+
+bool IsIn(int socket, gid_t group) {
+  gid_t groups[256];
+  socklen_t bytes = sizeof groups;
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &bytes) != 0) return false;
+  const auto* end = groups + bytes / sizeof(gid_t);
+  return std::find(static_cast<const gid_t*>(groups), end, group) != end;
+}
+
+}  // namespace
+
+Server::Server(pool::PoolImpl& pool, ServerOptions options)
+    : pool_(pool), options_(std::move(options)), spaces_(pool) {}
+
+Result<std::unique_ptr<Server>> Server::Listen(pool::PoolImpl& pool, ServerOptions options) {
+  std::unique_ptr<Server> server(new Server(pool, std::move(options)));
+  server->stop_ = ipc::Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (auto bound = server->Bind(); !bound) return tl::unexpected(bound.error());
+  return server;
+}
+
+Result<void> Server::Bind() {
+  const std::filesystem::path& path = options_.socket;
+  if (path.empty() || path.string().size() > kMaxSocketBytes) {
+    return Fail(Status::kInvalid, "the socket needs a path of 1 to 107 bytes: set pool.socket");
+  }
+  if (auto free = RemoveStale(path); !free) return free;
+  listener_ = ipc::Descriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const sockaddr_un address = AddressOf(path);
+  const mode_t before = ::umask(0117);  // 0660 from the first moment on
+  bound_ =
+      ::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  const int error = errno;
+  ::umask(before);
+  constexpr int kBacklog = 64;
+  if (bound_ && stop_.valid() && ::listen(listener_.get(), kBacklog) == 0) return {};
+  return Fail(Status::kIoError,
+              fmt::format("no socket can be made at {} ({}): name a folder that is there and where "
+                          "this user may write",
+                          path.string(), std::strerror(error)),
+              error);
+}
+
+Server::~Server() {
+  listener_ = ipc::Descriptor();
+  if (bound_) ::unlink(options_.socket.c_str());
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof one);
+  sessions_.clear();
+}
+
+void Server::Serve(int stop, int timeout_ms) {
+  for (;;) {
+    pollfd events[2]{{stop, POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+    const int ready = ::poll(events, 2, timeout_ms);
+    Reap();
+    if (ready == 0 || events[0].revents != 0) return;
+    if (events[1].revents != 0) Accept();
+  }
+}
+
+std::size_t Server::sessions() {
+  Reap();
+  return sessions_.size();
+}
+
+void Server::Reap() {
+  std::erase_if(sessions_, [](const auto& session) { return session->done(); });
+}
+
+void Server::Accept() {
+  ipc::Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!socket.valid()) return;
+  ucred peer{};
+  socklen_t bytes = sizeof peer;
+  struct stat own{};
+  SessionParts parts{.pool = &pool_, .spaces = &spaces_, .stop = stop_.get(), .log = options_.log};
+  const bool known = ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
+                     ::stat(options_.socket.c_str(), &own) == 0;
+  const bool allowed = known && (peer.uid == 0 || peer.uid == ::geteuid() ||
+                                 peer.gid == own.st_gid || IsIn(socket.get(), own.st_gid));
+  if (!allowed) {
+    parts.refusal = "this user may not use the daemon: have it put into the socket's group";
+  } else if (sessions_.size() >= ipc::kMaxClients) {
+    parts.refusal = "the daemon has 64 clients and takes no more: close one";
+  }
+  parts.client = fmt::format("{} (user {})", peer.pid, peer.uid);
+  // Who is refused holds a thread for as long as a hello may take.
+  if (sessions_.size() >= 2 * ipc::kMaxClients) return;
+  sessions_.push_back(std::make_unique<Session>(std::move(socket), std::move(parts)));
+}
+
+}  // namespace kvpool::server

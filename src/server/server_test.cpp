@@ -1,0 +1,228 @@
+#include "server/server.h"
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+
+#include <cstring>
+#include <thread>
+
+#include "pool/test_pool.h"
+
+namespace kvpool::server {
+namespace {
+
+using pool::Blocks;
+using pool::Room;
+
+constexpr std::size_t kBlock = 512 * kKiB;
+const SpaceSpec kSpec{.model = "m", .dtype = "bf16", .layers = 4};
+
+Config SmallPool(const pool::TempDir& dir) {
+  Config config;
+  config.devices = {pool::MemoryDevice("ram", 64 * kMiB), pool::FileDevice(dir, "ssd", 64 * kMiB)};
+  config.catalog = dir.path() / "catalog";
+  config.create_if_missing = true;
+  return config;
+}
+
+// A daemon in this process.
+class Daemon {
+ public:
+  explicit Daemon(const pool::TempDir& dir) : config_(SmallPool(dir)), socket_(dir.path() / "s") {
+    Start();
+  }
+  ~Daemon() { Stop(); }
+
+  void Start() {
+    if (!std::filesystem::exists(config_.devices[1].path)) {
+      ASSERT_TRUE(Pool::Create(config_));
+    }
+    auto pool = pool::PoolImpl::Open(config_, Clock::Monotonic());
+    ASSERT_TRUE(pool) << pool.error().message;
+    pool_ = std::move(*pool);
+    auto server = Server::Listen(*pool_, {.socket = socket_});
+    ASSERT_TRUE(server) << server.error().message;
+    server_ = std::move(*server);
+    stop_ = eventfd(0, EFD_CLOEXEC);
+    thread_ = std::thread([this] { server_->Serve(stop_); });
+  }
+  void Stop() {
+    if (!server_) return;
+    const std::uint64_t one = 1;
+    EXPECT_EQ(write(stop_, &one, sizeof one), 8);
+    thread_.join();
+    server_.reset();
+    pool_.reset();
+    close(stop_);
+  }
+  Config client() const {
+    Config config;
+    config.socket = socket_;
+    return config;
+  }
+  pool::PoolImpl& pool() { return *pool_; }
+
+ private:
+  Config config_;
+  std::filesystem::path socket_;
+  std::unique_ptr<pool::PoolImpl> pool_;
+  std::unique_ptr<Server> server_;
+  int stop_ = -1;
+  std::thread thread_;
+};
+
+template <class R>
+void Do(Channel& channel, R& request) {
+  ASSERT_EQ(channel.Submit(request), Status::kOk);
+  Request* done = nullptr;
+  while (channel.Poll({&done, 1}) == 0) ASSERT_TRUE(channel.Wait(std::chrono::seconds(60)));
+  ASSERT_EQ(done, &request);
+}
+
+struct Client {
+  std::unique_ptr<Pool> pool;
+  std::unique_ptr<Channel> channel;
+  Space space;
+
+  explicit Client(const Config& config) {
+    auto opened = Pool::Open(config);
+    EXPECT_TRUE(opened) << opened.error().message;
+    if (!opened) return;
+    pool = std::move(*opened);
+    auto made = pool->OpenChannel();
+    EXPECT_TRUE(made) << made.error().message;
+    if (made) channel = std::move(*made);
+    auto one = pool->OpenSpace(kSpec);
+    EXPECT_TRUE(one) << one.error().message;
+    if (one) space = *one;
+  }
+  void Put(const Blocks& blocks) {
+    PutRequest put;
+    put.space = space;
+    put.keys = blocks.keys;
+    put.from = blocks.segments;
+    put.ordinal = 0;
+    Do(*channel, put);
+    for (const Status status : put.results()) EXPECT_EQ(status, Status::kOk);
+  }
+  std::vector<Status> Get(const Blocks& blocks, Room& room) {
+    GetRequest get;
+    get.space = space;
+    get.keys = blocks.keys;
+    get.into = room.segments;
+    Do(*channel, get);
+    EXPECT_EQ(get.LayersReady(), kSpec.layers);
+    return {get.results().begin(), get.results().end()};
+  }
+};
+
+TEST(ServerTest, AClientStoresAndFetchesWhatAnotherSees) {
+  const pool::TempDir dir;
+  Daemon daemon(dir);
+  Client one(daemon.client());
+  const Blocks blocks("context", 20, kBlock);
+  EXPECT_EQ(one.pool->Match(one.space, blocks.keys), 0u);
+  one.Put(blocks);
+  EXPECT_EQ(one.pool->Match(one.space, blocks.keys), 20u);
+
+  Client other(daemon.client());
+  EXPECT_EQ(other.pool->Match(other.space, blocks.keys), 20u);
+  Room room(blocks);
+  EXPECT_EQ(other.Get(blocks, room), std::vector(20, Status::kOk));
+  EXPECT_EQ(room.bytes, blocks.bytes);
+
+  DropRequest drop;
+  drop.space = other.space;
+  drop.keys = std::span(blocks.keys).subspan(3, 1);
+  Do(*other.channel, drop);
+  EXPECT_EQ(one.pool->Match(one.space, blocks.keys), 3u);
+  EXPECT_EQ(one.pool->info().blocks, 19u);
+  EXPECT_EQ(one.pool->info().devices.size(), 2u);
+}
+
+TEST(ServerTest, BytesGoInPlaceIntoMemoryOfThePool) {
+  const pool::TempDir dir;
+  Daemon daemon(dir);
+  Client client(daemon.client());
+  Blocks blocks("context", 8, kBlock);
+  auto memory = client.pool->Allocate(2 * blocks.bytes.size());
+  ASSERT_TRUE(memory) << memory.error().message;
+  const auto bytes = (*memory)->bytes();
+  std::memcpy(bytes.data(), blocks.bytes.data(), blocks.bytes.size());
+  for (std::size_t i = 0; i < 8; ++i) blocks.segments[i].data = bytes.data() + i * kBlock;
+  client.Put(blocks);
+  std::byte* const to = bytes.data() + blocks.bytes.size();
+  Room room(blocks);
+  for (std::size_t i = 0; i < 8; ++i) room.segments[i].data = to + i * kBlock;
+  EXPECT_EQ(client.Get(blocks, room), std::vector(8, Status::kOk));
+  EXPECT_EQ(std::memcmp(to, blocks.bytes.data(), blocks.bytes.size()), 0);
+}
+
+TEST(ServerTest, ARequestThatIsCopiedInPartsIsOneRequest) {
+  const pool::TempDir dir;
+  Daemon daemon(dir);
+  Client client(daemon.client());
+  const Blocks blocks("context", 100, kBlock);  // 50 MiB: two parts
+  client.Put(blocks);
+  Room room(blocks);
+  EXPECT_EQ(client.Get(blocks, room), std::vector(100, Status::kOk));
+  EXPECT_EQ(room.bytes, blocks.bytes);
+}
+
+TEST(ServerTest, KeysThatNoBlockCanHaveAreRefusedOneByOne) {
+  const pool::TempDir dir;
+  Daemon daemon(dir);
+  Client client(daemon.client());
+  Blocks blocks("context", 3, kBlock);
+  const std::string large(600, 'k');
+  blocks.keys[1] = large;
+  PutRequest put;
+  put.space = client.space;
+  put.keys = blocks.keys;
+  put.from = blocks.segments;
+  Do(*client.channel, put);
+  EXPECT_EQ(put.result(0), Status::kOk);
+  EXPECT_EQ(put.result(1), Status::kInvalid);
+  EXPECT_EQ(put.result(2), Status::kOk);
+}
+
+TEST(ServerTest, ADaemonThatComesBackFindsItsClientsAgain) {
+  const pool::TempDir dir;
+  Daemon daemon(dir);
+  Client client(daemon.client());
+  const Blocks blocks("context", 10, kBlock);
+  client.Put(blocks);
+  daemon.Stop();
+  Room room(blocks);
+  EXPECT_EQ(client.Get(blocks, room), std::vector(10, Status::kCancelled));
+  EXPECT_EQ(client.pool->Match(client.space, blocks.keys), 0u);
+  daemon.Start();
+  std::vector<Status> results;
+  do {
+    results = client.Get(blocks, room);
+  } while (results[0] == Status::kCancelled);
+  EXPECT_EQ(results, std::vector(10, Status::kOk));  // warm: a clean stop spills
+  EXPECT_EQ(room.bytes, blocks.bytes);
+  EXPECT_EQ(client.pool->Match(client.space, blocks.keys), 10u);
+}
+
+TEST(ServerTest, ASecondDaemonAtTheSamePlaceIsRefused) {
+  const pool::TempDir dir;
+  Daemon daemon(dir);
+  const auto second = Server::Listen(daemon.pool(), {.socket = daemon.client().socket});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().status, Status::kBusy);
+}
+
+TEST(ServerTest, NobodyThereIsOneSentence) {
+  const pool::TempDir dir;
+  Config config;
+  config.socket = dir.path() / "nobody";
+  const auto pool = Pool::Open(config);
+  ASSERT_FALSE(pool);
+  EXPECT_EQ(pool.error().status, Status::kNotFound);
+  EXPECT_NE(pool.error().message.find("start kvpoold"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace kvpool::server

@@ -1,0 +1,223 @@
+#include "server/session_channel.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/request_access.h"
+#include "ipc/wire.h"
+
+namespace kvpool::server {
+
+// A submission that was taken. Reused.
+struct SessionChannel::Work {
+  ipc::Submission submission;
+  ipc::DecodedArguments arguments;
+  std::vector<Segment> segments;
+  std::shared_ptr<SessionRegion> arguments_region;
+  std::vector<std::shared_ptr<SessionRegion>> regions;  // that the segments lie in
+  GetRequest get;
+  PutRequest put;
+  DropRequest drop;
+  FlushRequest flush;
+
+  Request& request() {
+    switch (submission.kind) {
+      case ipc::RequestKind::kGet:
+        return get;
+      case ipc::RequestKind::kPut:
+        return put;
+      case ipc::RequestKind::kDrop:
+        return drop;
+      case ipc::RequestKind::kFlush:
+        break;
+    }
+    return flush;
+  }
+};
+
+Result<std::unique_ptr<SessionChannel>> SessionChannel::Open(Pool& pool, std::uint32_t depth) {
+  std::unique_ptr<SessionChannel> made(new SessionChannel);
+  const std::size_t bytes = ipc::ChannelLayout(depth).bytes;
+  made->memory_fd_ =
+      ipc::Descriptor(::memfd_create("kvpool-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  const int fd = made->memory_fd_.get();
+  void* memory = MAP_FAILED;
+  if (fd >= 0 && ::ftruncate(fd, static_cast<off_t>(bytes)) == 0 &&
+      ::fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
+    memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  }
+  if (memory != MAP_FAILED) made->memory_ = {static_cast<std::byte*>(memory), bytes};
+  int pair[2] = {-1, -1};
+  if (memory == MAP_FAILED || ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+    return Fail(Status::kNoSpace,
+                "the daemon cannot make a channel: raise its limit on open files (LimitNOFILE=)",
+                errno);
+  }
+  made->bell_ = ipc::Descriptor(pair[0]);
+  made->client_bell_ = ipc::Descriptor(pair[1]);
+  made->ring_ = std::make_unique<ipc::DaemonRing>(made->memory_, depth);
+  auto channel = pool.OpenChannel();
+  if (!channel) return tl::unexpected(channel.error());
+  made->channel_ = std::move(*channel);
+  return made;
+}
+
+SessionChannel::~SessionChannel() {
+  channel_.reset();
+  if (!memory_.empty()) ::munmap(memory_.data(), memory_.size());
+}
+
+SessionChannel::Moved SessionChannel::Step(const Regions& regions,
+                                           const std::vector<Space>& spaces) {
+  bool moved = Collect();
+  constexpr int kAtOnce = 16;
+  for (int i = 0; i < kAtOnce && !closed_; ++i) {
+    const Moved took = TakeOne(regions, spaces);
+    if (took == Moved::kViolation) return took;
+    if (took == Moved::kNothing) break;
+    moved = true;
+  }
+  if (call_ && ring_->ClientSleeps()) ipc::Ring(bell_.get());
+  call_ = false;
+  return moved ? Moved::kSomething : Moved::kNothing;
+}
+
+bool SessionChannel::GoToSleep() {
+  (void)ipc::Hush(bell_.get());
+  return closed_ || argument_bytes_ > ipc::kMaxArgumentBytes || ring_->GoToSleep();
+}
+
+bool SessionChannel::Collect() {
+  Request* done[16];
+  const std::size_t count = channel_->Poll(done);
+  for (std::size_t i = 0; i < count; ++i) {
+    Work& work = *static_cast<Work*>(done[i]->user);
+    WriteResults(work);
+    End(work, Status::kOk);
+  }
+  return count != 0;
+}
+
+SessionChannel::Moved SessionChannel::TakeOne(const Regions& regions,
+                                              const std::vector<Space>& spaces) {
+  if (argument_bytes_ > ipc::kMaxArgumentBytes) return Moved::kNothing;
+  if (resting_.empty()) {
+    work_.push_back(std::make_unique<Work>());
+    resting_.push_back(work_.back().get());
+  }
+  Work& work = *resting_.back();
+  switch (ring_->Take(work.submission)) {
+    case ipc::DaemonRing::Took::kNothing:
+      return Moved::kNothing;
+    case ipc::DaemonRing::Took::kViolation:
+      return Moved::kViolation;
+    case ipc::DaemonRing::Took::kSubmission:
+      break;
+  }
+  resting_.pop_back();
+  ++in_flight_;
+  const Status status = Begin(work, regions, spaces);
+  if (status != Status::kOk) End(work, status);
+  return Moved::kSomething;
+}
+
+Status SessionChannel::Begin(Work& work, const Regions& regions, const std::vector<Space>& spaces) {
+  const ipc::Submission& submission = work.submission;
+  const auto region = regions.find(submission.region);
+  if (submission.space >= spaces.size() || region == regions.end()) return Status::kInvalid;
+  const auto memory = region->second->memory->bytes();
+  if (!work.arguments.Decode(submission, memory)) return Status::kInvalid;
+  argument_bytes_ += work.arguments.bytes();
+  work.arguments_region = region->second;
+  if (!TakeSegments(work, regions)) return Status::kInvalid;
+  return Submit(work, spaces[submission.space]);
+}
+
+bool SessionChannel::TakeSegments(Work& work, const Regions& regions) {
+  work.segments.clear();
+  std::uint32_t last = 0;
+  SessionRegion* found = nullptr;
+  for (const ipc::SegmentRecord& record : work.arguments.segments()) {
+    if (found == nullptr || record.region != last) {
+      const auto region = regions.find(record.region);
+      if (region == regions.end() || !region->second->registered) return false;
+      found = region->second.get();
+      last = record.region;
+      if (std::find(work.regions.begin(), work.regions.end(), region->second) ==
+          work.regions.end()) {
+        work.regions.push_back(region->second);
+      }
+    }
+    const auto memory = found->memory->bytes();
+    if (record.offset > memory.size() || record.bytes > memory.size() - record.offset) {
+      return false;
+    }
+    work.segments.push_back({memory.data() + record.offset, record.bytes});
+  }
+  return true;
+}
+
+Status SessionChannel::Submit(Work& work, Space space) {
+  const ipc::Submission& submission = work.submission;
+  Request& request = work.request();
+  request.space = space;
+  request.keys = work.arguments.keys();
+  request.user = &work;
+  request.deadline.reset();
+  if ((submission.flags & ipc::kHasDeadline) != 0) {
+    constexpr std::uint64_t kDayNs = 86'400'000'000'000;
+    request.deadline = std::chrono::ceil<std::chrono::milliseconds>(
+        std::chrono::nanoseconds(std::min(submission.deadline_ns, kDayNs)));
+  }
+  switch (submission.kind) {
+    case ipc::RequestKind::kGet:
+      work.get.into = work.segments;
+      RequestAccess::Mirror(work.get) = &ring_->Progress(submission.id);
+      return channel_->Submit(work.get);
+    case ipc::RequestKind::kPut:
+      work.put.from = work.segments;
+      work.put.parent = work.arguments.parent();
+      work.put.durable = (submission.flags & ipc::kDurable) != 0;
+      work.put.ordinal.reset();
+      if ((submission.flags & ipc::kHasOrdinal) != 0) work.put.ordinal = submission.ordinal;
+      return channel_->Submit(work.put);
+    case ipc::RequestKind::kDrop:
+      return channel_->Submit(work.drop);
+    case ipc::RequestKind::kFlush:
+      break;
+  }
+  return channel_->Submit(work.flush);
+}
+
+void SessionChannel::WriteResults(const Work& work) {
+  const ipc::Submission& submission = work.submission;
+  const ipc::ArgumentsLayout layout(submission.keys, submission.segments, submission.key_bytes);
+  std::byte* to = work.arguments_region->memory->bytes().data() + submission.arguments;
+  const Request& request = const_cast<Work&>(work).request();
+  const auto results = request.results();
+  // The room is there by Decode: a result a key, and one without keys.
+  const std::size_t count = std::min<std::size_t>(results.size(), std::max(submission.keys, 1u));
+  std::memcpy(to + layout.status, results.data(), count);
+  if (submission.kind != ipc::RequestKind::kGet) return;
+  for (std::uint32_t key = 0; key < submission.keys; ++key) {
+    const std::uint64_t bytes = work.get.block_bytes(key);
+    std::memcpy(to + layout.results + key * sizeof bytes, &bytes, sizeof bytes);
+  }
+}
+
+void SessionChannel::End(Work& work, Status status) {
+  argument_bytes_ -= work.arguments_region ? work.arguments.bytes() : 0;
+  work.arguments_region.reset();
+  work.regions.clear();
+  ring_->Complete(work.submission.id, status);
+  call_ = true;
+  --in_flight_;
+  resting_.push_back(&work);
+}
+
+}  // namespace kvpool::server

@@ -1,0 +1,72 @@
+// SessionChannel: a client's rings, and the pool's channel that does what they say.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "ipc/arguments.h"
+#include "ipc/descriptor.h"
+#include "ipc/ring.h"
+#include "kvpool/channel.h"
+#include "kvpool/pool.h"
+#include "mem/region.h"
+
+namespace kvpool::server {
+
+// A client's memory, mapped here.
+struct SessionRegion {
+  std::unique_ptr<mem::Region> memory;
+  std::shared_ptr<Memory> registered;  // with the devices; null: arguments
+};
+using Regions = std::map<std::uint32_t, std::shared_ptr<SessionRegion>>;
+
+// Takes nothing that a client says for granted. Threads: the session's.
+class SessionChannel {
+ public:
+  static Result<std::unique_ptr<SessionChannel>> Open(Pool& pool, std::uint32_t depth);
+  ~SessionChannel();  // waits for what is in flight
+
+  // The client's ends.
+  int memory_fd() const { return memory_fd_.get(); }
+  ipc::Descriptor TakeClientBell() { return std::move(client_bell_); }
+
+  int bell() const { return bell_.get(); }
+  int event_fd() const { return channel_->event_fd(); }
+
+  enum class Moved : std::uint8_t { kSomething, kNothing, kViolation };
+  // One round: ends what is done, takes what comes. `spaces`: by the client's numbers.
+  Moved Step(const Regions& regions, const std::vector<Space>& spaces);
+  // False: something came meanwhile.
+  bool GoToSleep();
+  bool idle() const { return in_flight_ == 0; }
+  // Takes no more submissions.
+  void Close() { closed_ = true; }
+
+ private:
+  struct Work;
+
+  SessionChannel() = default;
+  bool Collect();
+  Moved TakeOne(const Regions& regions, const std::vector<Space>& spaces);
+  Status Begin(Work& work, const Regions& regions, const std::vector<Space>& spaces);
+  bool TakeSegments(Work& work, const Regions& regions);
+  Status Submit(Work& work, Space space);
+  void End(Work& work, Status status);
+  void WriteResults(const Work& work);
+
+  std::unique_ptr<Channel> channel_;
+  ipc::Descriptor memory_fd_;
+  std::span<std::byte> memory_;
+  ipc::Descriptor bell_;
+  ipc::Descriptor client_bell_;
+  std::unique_ptr<ipc::DaemonRing> ring_;
+  std::vector<std::unique_ptr<Work>> work_;
+  std::vector<Work*> resting_;
+  std::size_t in_flight_ = 0;
+  std::uint64_t argument_bytes_ = 0;  // copied, of what is in flight
+  bool call_ = false;                 // something was completed since the client was last called
+  bool closed_ = false;
+};
+
+}  // namespace kvpool::server
