@@ -19,7 +19,8 @@ install(TARGETS kvpool_shared EXPORT kvpool-targets LIBRARY DESTINATION ${CMAKE_
 install(EXPORT kvpool-targets NAMESPACE kvpool:: DESTINATION ${KVPOOL_CMAKE_FOLDER})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/kvpool DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 if(TARGET kvpool)
-  install(TARGETS kvpool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS kvpool kvpoold RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(FILES ${PROJECT_SOURCE_DIR}/packaging/kvpoold.service DESTINATION lib/systemd/system)
 endif()
 
 # At install time, when the prefix is known.

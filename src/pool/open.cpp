@@ -89,12 +89,16 @@ Result<std::unique_ptr<Pool>> Pool::Open(const Config& config) {
     if (auto valid = Validated(config); !valid) return tl::unexpected(valid.error());
     return ipc::OpenClientPool(config.socket);
   }
-  if (config.create_if_missing && NothingThere(config)) {
-    if (auto created = Create(config); !created) return tl::unexpected(created.error());
-  }
-  auto pool = pool::PoolImpl::Open(config, Clock::Monotonic());
+  auto pool = pool::OpenOwn(config);
   if (!pool) return tl::unexpected(pool.error());
   return std::unique_ptr<Pool>(std::move(*pool));
+}
+
+Result<std::unique_ptr<pool::PoolImpl>> pool::OpenOwn(const Config& config) {
+  if (config.create_if_missing && NothingThere(config)) {
+    if (auto created = Pool::Create(config); !created) return tl::unexpected(created.error());
+  }
+  return PoolImpl::Open(config, Clock::Monotonic());
 }
 
 namespace pool {

@@ -134,6 +134,9 @@ class PoolImpl final : public Pool {
   std::unique_ptr<Mover> mover_;
 };
 
+// As Pool::Open of a configuration without a socket.
+Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config);
+
 struct LaneNeed {
   bool mapped = false;  // the processor copies its bytes
   bool polled = false;  // its lane spins while work is in flight
