@@ -160,8 +160,7 @@ struct RemoteUser {
 };
 
 void Compare(User& here, const std::vector<RemoteUser>& clients, int rounds) {
-  std::vector<double> get_ratio, match_more, one_more, sum_ratio, fairness;
-  std::vector<double> gbps;
+  std::vector<double> get_ratio, match_more, one_more, sum_ratio, fairness, gbps;
   constexpr double kBytes = kBlocks * kBlockBytes;
   for (int round = 0; round < rounds; ++round) {
     const double before = here.Get();

@@ -125,6 +125,15 @@ int Populate(std::span<std::byte> bytes, bool may_touch) {
   return 0;
 }
 
+// Shared memory rarely has transparent hugepages by itself; from Linux 6.1 on it has when asked so,
+// where a page is there already.
+void Collapse(std::span<std::byte> bytes) {
+  for (std::uint64_t at = 0; at < bytes.size(); at += kHugePage) {
+    if (::madvise(bytes.data() + at, kSmallPage, MADV_POPULATE_WRITE) != 0) return;
+  }
+  ::madvise(bytes.data(), bytes.size(), MADV_COLLAPSE);
+}
+
 std::string NodeList(std::span<const NodeMemory> nodes) {
   std::string text;
   for (const auto& node : nodes) text += fmt::format("{}{}", text.empty() ? "" : ", ", node.node);
@@ -227,10 +236,7 @@ Made Attempt(const RegionOptions& options, std::uint64_t bytes, bool hugepages) 
     if (made.error != 0) return made;
   }
   if (!hugepages) ::madvise(made.mapping.bytes().data(), bytes, MADV_HUGEPAGE);
-  // Shared memory rarely has transparent hugepages by that; from Linux 6.1 on it has when asked so.
-  if (options.shareable && options.populate) {
-    ::madvise(made.mapping.bytes().data(), bytes, MADV_COLLAPSE);
-  }
+  if (options.shareable && options.populate) Collapse(made.mapping.bytes());
   // A reserved hugepage that is missing on the node kills the process when touched later, so these
   // are always populated now, where it is only an error.
   if (hugepages || options.populate) made.error = Populate(made.mapping.bytes(), !hugepages);
