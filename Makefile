@@ -6,7 +6,7 @@ SEEDS ?= 10000
 SEED ?=
 VERBOSE ?=
 
-.PHONY: all deps dev-deps guest-deps test test-engines test-guest test-spdk sim sim-control test-san crash crash-guest bench-drives bench-ttft demo check fuzz install clean
+.PHONY: all deps dev-deps guest-deps test test-daemon test-engines test-guest test-spdk sim sim-control test-san crash crash-guest bench-drives bench-ttft demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -29,6 +29,11 @@ test: all guest-deps
 # The emulated machine's tests alone, and what they say.
 test-guest: all guest-deps
 	ctest --test-dir build --verbose --label-regex '^guest$$'
+
+# The daemon under clients that are killed, stalled and lying; KILLS of them.
+test-daemon: KILLS ?= 12
+test-daemon: all
+	KVPOOL_KILLS=$(KILLS) ctest --test-dir build --output-on-failure --label-regex '^daemon$$'
 
 # The engines themselves, each in an environment of its own under build/engines: large downloads.
 test-engines: all

@@ -131,6 +131,7 @@ Result<void> RunCheck(const CheckOptions& options) {
   if (!config) return tl::unexpected(config.error());
   auto writable = CheckOutputs({{"--json", options.json}}, FilesOf(options.pool, *config));
   if (!writable) return writable;
+  if (auto alone = CheckNoDaemon(*config); !alone) return alone;
   if (options.repair) {
     if (auto repaired = RepairCatalog(*config, options); !repaired) return repaired;
   }

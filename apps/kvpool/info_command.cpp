@@ -101,7 +101,7 @@ Result<void> RunInfo(const InfoOptions& options) {
   if (!config) return tl::unexpected(config.error());
   auto writable = CheckOutputs({{"--json", options.json}}, FilesOf(options.pool, *config));
   if (!writable) return writable;
-  const auto pool = Pool::Open(*config);
+  const auto pool = OpenPool(*config);
   if (!pool) return tl::unexpected(pool.error());
   const PoolInfo info = (*pool)->info();
   PrintInfo(info, PeopleStream(options.json));

@@ -75,4 +75,20 @@ Result<Config> LoadPoolFile(const std::filesystem::path& file) {
   return config;
 }
 
+Result<std::unique_ptr<Pool>> OpenPool(Config config) {
+  if (!config.socket.empty() && !config.devices.empty()) {
+    auto pool = Pool::Open(config);
+    if (pool || pool.error().status != Status::kNotFound) return pool;
+    config.socket.clear();
+  }
+  return Pool::Open(config);
+}
+
+Result<void> CheckNoDaemon(const Config& config) {
+  if (config.socket.empty() || !Pool::Open(config)) return {};
+  return Fail(Status::kBusy,
+              fmt::format("kvpoold has the drives of this pool and serves it at {}: stop it first",
+                          config.socket.string()));
+}
+
 }  // namespace kvpool::cli

@@ -5,11 +5,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "apps/kvpool/command.h"
 #include "kvpool/config.h"
+#include "kvpool/pool.h"
 
 namespace kvpool::cli {
 
@@ -34,5 +36,10 @@ CLI::Option* AddPool(CLI::App& command, std::filesystem::path& file);
 
 // Config::Load and CheckNotItself, with every failure the caller's mistake: kInvalid.
 Result<Config> LoadPoolFile(const std::filesystem::path& file);
+
+// By the daemon where one runs; in this process where none does and the file has the devices.
+Result<std::unique_ptr<Pool>> OpenPool(Config config);
+// kBusy: a daemon has the drives of this pool, and a command needs them for itself.
+Result<void> CheckNoDaemon(const Config& config);
 
 }  // namespace kvpool::cli

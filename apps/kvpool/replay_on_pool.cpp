@@ -147,7 +147,7 @@ Result<void> ReplayOnPool(const ReplayOptions& options) {
   if (auto writable = CheckOutputs({{"--json", options.json}}, inputs); !writable) return writable;
   auto feed = Feed::Open(options);
   if (!feed) return tl::unexpected(feed.error());
-  auto pool = Pool::Open(*config);
+  auto pool = OpenPool(*config);
   if (!pool) return tl::unexpected(pool.error());
   auto replay = bench::PoolReplay::Open(
       **pool, {.bytes_per_block = options.bytes_per_block, .speed = options.speed});

@@ -62,6 +62,7 @@ void Session::Finish() {
   }
   channels_.clear();
   regions_.clear();
+  descriptors_.clear();
   socket_ = ipc::Descriptor();
 }
 
