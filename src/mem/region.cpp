@@ -39,18 +39,18 @@ constexpr std::uint64_t kSmallPage = 4 * kKiB;
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
 // A mapping being made; unmapped unless Release()d.
-class Mapping {
+class NewMapping {
  public:
-  Mapping() = default;
-  Mapping(Mapping&& other) noexcept
+  NewMapping() = default;
+  NewMapping(NewMapping&& other) noexcept
       : bytes_(std::exchange(other.bytes_, {})), fd_(std::exchange(other.fd_, -1)) {}
-  Mapping& operator=(Mapping&&) = delete;
-  ~Mapping() {
+  NewMapping& operator=(NewMapping&&) = delete;
+  ~NewMapping() {
     if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
     if (fd_ >= 0) ::close(fd_);
   }
 
-  explicit Mapping(int fd) : fd_(fd) {}
+  explicit NewMapping(int fd) : fd_(fd) {}
 
   // errno of the system call that refused, 0 when mapped.
   int Map(std::uint64_t bytes, bool shareable, bool hugepages);
@@ -66,7 +66,7 @@ class Mapping {
   int fd_ = -1;
 };
 
-int Mapping::Map(std::uint64_t bytes, bool shareable, bool hugepages) {
+int NewMapping::Map(std::uint64_t bytes, bool shareable, bool hugepages) {
   if (shareable) {
     fd_ = ::memfd_create("kvpool", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd_ < 0 || ::ftruncate(fd_, static_cast<off_t>(bytes)) != 0 ||
@@ -77,7 +77,7 @@ int Mapping::Map(std::uint64_t bytes, bool shareable, bool hugepages) {
   return MapHere(bytes, hugepages);
 }
 
-int Mapping::MapHere(std::uint64_t bytes, bool hugepages) {
+int NewMapping::MapHere(std::uint64_t bytes, bool hugepages) {
   const bool shareable = fd_ >= 0;
   // Reserves an address range with room to align, then maps over the aligned part.
   void* reserved = ::mmap(nullptr, bytes + kHugePage, PROT_NONE,
@@ -219,7 +219,7 @@ std::string NodeText(int numa_node, bool bound) {
 
 // Mapped, bound and populated as asked. `bound` tells whether the kernel took the node.
 struct Made {
-  Mapping mapping;
+  NewMapping mapping;
   bool bound = false;
   int error = 0;
 };
@@ -315,7 +315,7 @@ Result<std::unique_ptr<Region>> Region::Make(const RegionOptions& options) {
 }
 
 Result<std::unique_ptr<Region>> Region::Adopt(int fd, std::uint64_t bytes) {
-  Mapping mapping(fd);
+  NewMapping mapping(fd);
   struct stat status{};
   struct statfs filesystem{};
   const int seals = ::fcntl(fd, F_GET_SEALS);
