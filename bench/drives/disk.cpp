@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/descriptor.h"
 #include "base/limits.h"
 #include "base/units.h"
 #include "bench/compare/measure.h"
@@ -14,7 +15,6 @@
 #include "bench/drives/contenders.h"
 #include "bench/drives/drives.h"
 #include "bench/drives/holding.h"
-#include "device/file/descriptor.h"
 
 namespace kvpool::bench {
 namespace {
@@ -46,7 +46,7 @@ class LoopDevice {
 
 Result<LoopDevice> LoopDevice::Make(const std::filesystem::path& file, std::uint64_t bytes) {
   {
-    const device::Descriptor fd(open(file.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+    const Descriptor fd(open(file.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
     if (!fd || fallocate(fd.get(), 0, 0, static_cast<off_t>(bytes)) != 0) {
       return Fail(Status::kIoError,
                   fmt::format("cannot make {}: {}.", file.string(), std::strerror(errno)), errno);

@@ -9,8 +9,8 @@
 #include <cstring>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/limits.h"
-#include "device/file/descriptor.h"
 
 namespace kvpool::bench {
 
@@ -33,7 +33,7 @@ Result<MachineDrive> FindDrive(const std::filesystem::path& block) {
 Result<void> FillStart(const MachineDrive& drive, std::span<const std::byte> content,
                        std::uint64_t bytes) {
   const std::size_t pieces = content.size() / kMiB;
-  const device::Descriptor fd(open(drive.block.c_str(), O_WRONLY | O_DIRECT | O_EXCL | O_CLOEXEC));
+  const Descriptor fd(open(drive.block.c_str(), O_WRONLY | O_DIRECT | O_EXCL | O_CLOEXEC));
   bool good = static_cast<bool>(fd);
   for (std::uint64_t at = 0; good && at < bytes; at += kMiB) {
     const auto piece = content.subspan(at / kMiB % pieces * kMiB, kMiB);
@@ -47,7 +47,7 @@ Result<void> FillStart(const MachineDrive& drive, std::span<const std::byte> con
 }
 
 Result<void> WipeEnds(const MachineDrive& drive) {
-  const device::Descriptor fd(open(drive.block.c_str(), O_WRONLY | O_EXCL | O_CLOEXEC));
+  const Descriptor fd(open(drive.block.c_str(), O_WRONLY | O_EXCL | O_CLOEXEC));
   const std::vector<std::byte> zeros(std::min<std::uint64_t>(kMiB, drive.bytes / 2));
   bool good = static_cast<bool>(fd);
   for (const std::uint64_t at : {std::uint64_t{0}, drive.bytes - zeros.size()}) {

@@ -48,7 +48,7 @@ ClientChannel::ClientChannel(Client& client)
 
 Result<std::unique_ptr<Channel>> ClientChannel::Open(Client& client) {
   std::unique_ptr<ClientChannel> channel(new ClientChannel(client));
-  if (!channel->event_fd_.valid() || !channel->local_.valid()) {
+  if (!channel->event_fd_ || !channel->local_) {
     return kvpool::Fail(Status::kIoError,
                         "no eventfd could be made: raise the open file limit (ulimit -n)", errno);
   }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "ipc/descriptor.h"
+#include "base/descriptor.h"
 #include "ipc/protocol.h"
 #include "ipc/wire.h"
 #include "kvpool/result.h"

@@ -6,7 +6,7 @@
 #include <memory>
 #include <span>
 
-#include "ipc/descriptor.h"
+#include "base/descriptor.h"
 #include "ipc/protocol.h"
 #include "kvpool/key.h"
 #include "kvpool/result.h"

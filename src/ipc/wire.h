@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "ipc/descriptor.h"
+#include "base/descriptor.h"
 
 namespace kvpool::ipc {
 

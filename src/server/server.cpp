@@ -36,7 +36,7 @@ Result<void> RemoveStale(const std::filesystem::path& path) {
                 fmt::format("{} is a socket of user {}: name another path, or have it removed",
                             path.string(), status.st_uid));
   }
-  const ipc::Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const sockaddr_un address = AddressOf(path);
   if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
     return Fail(Status::kBusy,
@@ -62,7 +62,7 @@ Server::Server(pool::PoolImpl& pool, ServerOptions options)
 
 Result<std::unique_ptr<Server>> Server::Listen(pool::PoolImpl& pool, ServerOptions options) {
   std::unique_ptr<Server> server(new Server(pool, std::move(options)));
-  server->stop_ = ipc::Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  server->stop_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (auto bound = server->Bind(); !bound) return tl::unexpected(bound.error());
   return server;
 }
@@ -73,7 +73,7 @@ Result<void> Server::Bind() {
     return Fail(Status::kInvalid, "the socket needs a path of 1 to 107 bytes: set pool.socket");
   }
   if (auto free = RemoveStale(path); !free) return free;
-  listener_ = ipc::Descriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  listener_ = Descriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const sockaddr_un address = AddressOf(path);
   const mode_t before = ::umask(0117);  // 0660 from the first moment on
   bound_ =
@@ -81,7 +81,7 @@ Result<void> Server::Bind() {
   const int error = errno;
   ::umask(before);
   constexpr int kBacklog = 64;
-  if (bound_ && stop_.valid() && ::listen(listener_.get(), kBacklog) == 0) return {};
+  if (bound_ && stop_ && ::listen(listener_.get(), kBacklog) == 0) return {};
   return Fail(Status::kIoError,
               fmt::format("no socket can be made at {} ({}): name a folder that is there and where "
                           "this user may write",
@@ -90,7 +90,7 @@ Result<void> Server::Bind() {
 }
 
 Server::~Server() {
-  listener_ = ipc::Descriptor();
+  listener_ = Descriptor();
   if (bound_) ::unlink(options_.socket.c_str());
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof one);
@@ -117,8 +117,8 @@ void Server::Reap() {
 }
 
 void Server::Accept() {
-  ipc::Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  if (!socket.valid()) return;
+  Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (!socket) return;
   ucred peer{};
   socklen_t bytes = sizeof peer;
   struct stat own{};

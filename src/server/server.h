@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "ipc/descriptor.h"
+#include "base/descriptor.h"
 #include "pool/pool_impl.h"
 #include "server/shared_spaces.h"
 
@@ -45,8 +45,8 @@ class Server {
   pool::PoolImpl& pool_;
   const ServerOptions options_;
   SharedSpaces spaces_;
-  ipc::Descriptor listener_;
-  ipc::Descriptor stop_;
+  Descriptor listener_;
+  Descriptor stop_;
   bool bound_ = false;
   std::vector<std::unique_ptr<Session>> sessions_;
 };

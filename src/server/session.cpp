@@ -31,7 +31,7 @@ std::size_t DescriptorsOf(ipc::MessageType type) {
 
 }  // namespace
 
-Session::Session(ipc::Descriptor socket, SessionParts parts)
+Session::Session(Descriptor socket, SessionParts parts)
     : parts_(std::move(parts)), socket_(std::move(socket)), thread_([this] { Run(); }) {}
 
 Session::~Session() { thread_.join(); }
@@ -63,7 +63,7 @@ void Session::Finish() {
   channels_.clear();
   regions_.clear();
   descriptors_.clear();
-  socket_ = ipc::Descriptor();
+  socket_ = Descriptor();
 }
 
 Session::End Session::SayHello() {

@@ -31,7 +31,7 @@ struct SessionParts {
 // Threads: done from any; all else is its own.
 class Session {
  public:
-  Session(ipc::Descriptor socket, SessionParts parts);
+  Session(Descriptor socket, SessionParts parts);
   ~Session();  // waits for its end
 
   bool done() const { return done_.load(std::memory_order_acquire); }
@@ -51,7 +51,7 @@ class Session {
   struct Reply {
     std::vector<std::byte> bytes;
     std::vector<int> descriptors;
-    ipc::Descriptor owned;  // of these, one that is closed when it is sent
+    Descriptor owned;  // of these, one that is closed when it is sent
   };
   Result<Reply> Carry(ipc::MessageType type, std::span<const std::byte> question);
   Result<Reply> OpenSpace(std::span<const std::byte> question);
@@ -63,9 +63,9 @@ class Session {
   bool Send(std::uint32_t number, ipc::MessageType type, const Result<Reply>& reply);
 
   const SessionParts parts_;
-  ipc::Descriptor socket_;
+  Descriptor socket_;
   std::vector<std::byte> received_;
-  std::vector<ipc::Descriptor> descriptors_;
+  std::vector<Descriptor> descriptors_;
   std::vector<Space> spaces_;
   Regions regions_;
   std::uint64_t region_bytes_ = 0;

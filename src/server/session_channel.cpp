@@ -43,8 +43,7 @@ struct SessionChannel::Work {
 Result<std::unique_ptr<SessionChannel>> SessionChannel::Open(Pool& pool, std::uint32_t depth) {
   std::unique_ptr<SessionChannel> made(new SessionChannel);
   const std::size_t bytes = ipc::ChannelLayout(depth).bytes;
-  made->memory_fd_ =
-      ipc::Descriptor(::memfd_create("kvpool-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  made->memory_fd_ = Descriptor(::memfd_create("kvpool-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   const int fd = made->memory_fd_.get();
   void* memory = MAP_FAILED;
   if (fd >= 0 && ::ftruncate(fd, static_cast<off_t>(bytes)) == 0 &&
@@ -58,8 +57,8 @@ Result<std::unique_ptr<SessionChannel>> SessionChannel::Open(Pool& pool, std::ui
                 "the daemon cannot make a channel: raise its limit on open files (LimitNOFILE=)",
                 errno);
   }
-  made->bell_ = ipc::Descriptor(pair[0]);
-  made->client_bell_ = ipc::Descriptor(pair[1]);
+  made->bell_ = Descriptor(pair[0]);
+  made->client_bell_ = Descriptor(pair[1]);
   made->ring_ = std::make_unique<ipc::DaemonRing>(made->memory_, depth);
   auto channel = pool.OpenChannel();
   if (!channel) return tl::unexpected(channel.error());

@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "ipc/arguments.h"
-#include "ipc/descriptor.h"
 #include "ipc/ring.h"
 #include "kvpool/channel.h"
 #include "kvpool/pool.h"
@@ -29,7 +29,7 @@ class SessionChannel {
 
   // The client's ends.
   int memory_fd() const { return memory_fd_.get(); }
-  ipc::Descriptor TakeClientBell() { return std::move(client_bell_); }
+  Descriptor TakeClientBell() { return std::move(client_bell_); }
 
   int bell() const { return bell_.get(); }
   int event_fd() const { return channel_->event_fd(); }
@@ -56,10 +56,10 @@ class SessionChannel {
   void WriteResults(const Work& work);
 
   std::unique_ptr<Channel> channel_;
-  ipc::Descriptor memory_fd_;
+  Descriptor memory_fd_;
   std::span<std::byte> memory_;
-  ipc::Descriptor bell_;
-  ipc::Descriptor client_bell_;
+  Descriptor bell_;
+  Descriptor client_bell_;
   std::unique_ptr<ipc::DaemonRing> ring_;
   std::vector<std::unique_ptr<Work>> work_;
   std::vector<Work*> resting_;

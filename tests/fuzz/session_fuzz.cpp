@@ -34,15 +34,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   int pair[2];
   KVPOOL_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-  const ipc::Descriptor client(pair[0]);
+  const Descriptor client(pair[0]);
   const auto input = std::as_bytes(std::span(data, size)).subspan(1);
   if (data[0] % 2 == 1) ipc::SendAll(client.get(), ipc::BytesOf(ipc::Hello{}), {}, false);
   ipc::SendAll(client.get(), input, {}, false);
   ::shutdown(client.get(), SHUT_WR);
-  const server::Session session(ipc::Descriptor(pair[1]), {.pool = &SmallPool(),
-                                                           .spaces = &spaces,
-                                                           .stop = stop,
-                                                           .log = [](const std::string&) {},
-                                                           .client = "fuzz"});
+  const server::Session session(Descriptor(pair[1]), {.pool = &SmallPool(),
+                                                      .spaces = &spaces,
+                                                      .stop = stop,
+                                                      .log = [](const std::string&) {},
+                                                      .client = "fuzz"});
   return 0;
 }

@@ -8,7 +8,7 @@
 
 #include <cstring>
 
-#include "device/file/descriptor.h"
+#include "base/descriptor.h"
 #include "device/test_support.h"
 
 namespace kvpool::device {

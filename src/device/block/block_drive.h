@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "device/file/descriptor.h"
+#include "base/descriptor.h"
 #include "device/raw_drive.h"
 
 namespace kvpool::device {
@@ -15,7 +15,8 @@ namespace kvpool::device {
 class BlockDrive final : public RawDrive {
  public:
   // With kHold nobody else can mount or claim the drive, its partitions or its NVMe character
-  // device. kNotFound, kBusy (in use), kInvalid (no block device, no permission), kUnsupported, kIoError.
+  // device. kNotFound, kBusy (in use), kInvalid (no block device, no permission), kUnsupported,
+  // kIoError.
   static Result<std::unique_ptr<BlockDrive>> Open(const std::string& path, RawAccess access);
 
   Result<void> Read(std::uint64_t offset, std::span<std::byte> into) override;

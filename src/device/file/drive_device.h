@@ -4,8 +4,8 @@
 #include <functional>
 #include <string>
 
+#include "base/descriptor.h"
 #include "device/device.h"
-#include "device/file/descriptor.h"
 #include "device/label.h"
 
 namespace kvpool::device {

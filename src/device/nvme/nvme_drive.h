@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "device/file/descriptor.h"
+#include "base/descriptor.h"
 #include "device/nvme/command.h"
 #include "device/nvme/identify.h"
 #include "device/nvme/nodes.h"
@@ -21,8 +21,8 @@ tl::unexpected<Error> NoPermission(const std::string& path, int error);
 class NvmeDrive final : public RawDrive {
  public:
   // `path` is either node of the namespace. With kHold its block device is claimed, so nobody can
-  // mount it or claim it through either node. kNotFound, kBusy (in use), kInvalid (no NVMe namespace, no
-  // permission), kUnsupported (metadata, block size, no character device), kIoError.
+  // mount it or claim it through either node. kNotFound, kBusy (in use), kInvalid (no NVMe
+  // namespace, no permission), kUnsupported (metadata, block size, no character device), kIoError.
   static Result<std::unique_ptr<NvmeDrive>> Open(const std::string& path, RawAccess access);
   ~NvmeDrive() override;
 

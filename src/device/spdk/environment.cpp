@@ -16,8 +16,8 @@
 #include <fstream>
 #include <thread>
 
+#include "base/descriptor.h"
 #include "base/mutex.h"
-#include "device/file/descriptor.h"
 
 namespace kvpool::device {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "device/file/descriptor.h"
+#include "base/descriptor.h"
 #include "kvpool/result.h"
 
 namespace kvpool::device {

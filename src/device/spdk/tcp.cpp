@@ -10,7 +10,7 @@
 #include <cstring>
 #include <memory>
 
-#include "device/file/descriptor.h"
+#include "base/descriptor.h"
 
 namespace kvpool::device {
 namespace {

@@ -1,11 +1,11 @@
-// Descriptor: owns one file descriptor.
+// Descriptor: a file descriptor that is closed with its owner.
 #pragma once
 
 #include <unistd.h>
 
 #include <utility>
 
-namespace kvpool::device {
+namespace kvpool {
 
 // Threads: one.
 class Descriptor {
@@ -22,10 +22,11 @@ class Descriptor {
   }
 
   int get() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }  // the caller's to close
   explicit operator bool() const { return fd_ >= 0; }
 
  private:
   int fd_ = -1;
 };
 
-}  // namespace kvpool::device
+}  // namespace kvpool
