@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "base/mutex.h"
 #include "base/descriptor.h"
+#include "base/mutex.h"
 #include "ipc/protocol.h"
 #include "ipc/wire.h"
 #include "kvpool/result.h"
@@ -31,7 +31,6 @@ class Connection {
   Result<Answer> Ask(MessageType type, std::span<const std::byte> question,
                      std::span<const int> descriptors = {});
 
-  const HelloAnswer& hello() const { return hello_; }
   // The daemon has closed its side: nothing of it touches shared memory any more.
   bool ended() const { return ended_.load(std::memory_order_acquire); }
   // Waits for that; false: `stop` became readable first.

@@ -56,14 +56,13 @@ static_assert(sizeof(Hello) == 80);
 struct HelloAnswer {
   std::uint64_t magic = kHelloMagic;
   std::uint32_t version = kProtocolVersion;
-  std::uint32_t bytes = 352;
+  std::uint32_t bytes = 344;
   std::uint32_t status = 0;
   std::uint32_t zero = 0;
   Text<64> pool;
-  std::uint64_t deadline_ns = 0;
   Text<256> sentence;
 };
-static_assert(sizeof(HelloAnswer) == 352);
+static_assert(sizeof(HelloAnswer) == 344);
 
 enum class MessageType : std::uint16_t {
   kOpenSpace = 1,

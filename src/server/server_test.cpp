@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
 #include <cstring>
 #include <thread>
 
+#include "ipc/records.h"
 #include "pool/test_pool.h"
+#include "server/grants.h"
 
 namespace kvpool::server {
 namespace {
@@ -212,6 +215,32 @@ TEST(ServerTest, ASecondDaemonAtTheSamePlaceIsRefused) {
   const auto second = Server::Listen(daemon.pool(), {.socket = daemon.client().socket});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().status, Status::kBusy);
+}
+
+TEST(ServerTest, AnAnswersDescriptorOutlivesATableThatIsOutgrown) {
+  const pool::TempDir dir;
+  Daemon daemon(dir);
+  SharedSpaces spaces(daemon.pool());
+  Grants grants(daemon.pool(), spaces);
+  const auto opened = grants.Answer(ipc::MessageType::kOpenSpace, *ipc::EncodeSpace(kSpec), {});
+  ASSERT_TRUE(opened) << opened.error().message;
+  struct stat before{};
+  ASSERT_EQ(::fstat(opened->descriptors.at(0), &before), 0);
+
+  const Blocks blocks("context", 3000, 512);  // the first table holds 2048
+  auto channel = daemon.pool().OpenChannel({}).value();
+  PutRequest put;
+  put.space = daemon.pool().OpenSpace(kSpec).value();
+  put.keys = blocks.keys;
+  put.from = blocks.segments;
+  Do(*channel, put);
+
+  const auto again = grants.Answer(ipc::MessageType::kOpenSpace, *ipc::EncodeSpace(kSpec), {});
+  struct stat now{};
+  ASSERT_EQ(::fstat(again->descriptors.at(0), &now), 0);
+  ASSERT_NE(now.st_ino, before.st_ino) << "the table did not grow: this test proves nothing";
+  ASSERT_EQ(::fstat(opened->descriptors.at(0), &now), 0);
+  EXPECT_EQ(now.st_ino, before.st_ino);
 }
 
 TEST(ServerTest, NobodyThereIsOneSentence) {

@@ -19,20 +19,13 @@ constexpr const char* kLeft = "left";
 
 std::string Broke(const std::string& what) { return "broke the protocol: " + what; }
 
-tl::unexpected<Error> Nonsense() {
-  return Fail(Status::kInvalid, "this question makes no sense: use the same kvpool for both");
-}
-
-bool IsPowerOfTwo(std::uint32_t number) { return number != 0 && (number & (number - 1)) == 0; }
-
-std::size_t DescriptorsOf(ipc::MessageType type) {
-  return type == ipc::MessageType::kAddRegion ? 1 : 0;
-}
-
 }  // namespace
 
 Session::Session(Descriptor socket, SessionParts parts)
-    : parts_(std::move(parts)), socket_(std::move(socket)), thread_([this] { Run(); }) {}
+    : parts_(std::move(parts)),
+      socket_(std::move(socket)),
+      grants_(*parts_.pool, *parts_.spaces),
+      thread_([this] { Run(); }) {}
 
 Session::~Session() { thread_.join(); }
 
@@ -47,9 +40,9 @@ void Session::Run() {
 
 // Requests in flight end first; only then does the client learn that nothing is touched any more.
 void Session::Finish() {
-  for (auto& [number, channel] : channels_) channel->Close();
+  for (const auto& [number, channel] : grants_.channels()) channel->Close();
   const auto idle = [&] {
-    return std::all_of(channels_.begin(), channels_.end(),
+    return std::all_of(grants_.channels().begin(), grants_.channels().end(),
                        [](const auto& one) { return one.second->idle(); });
   };
   while (!idle()) {
@@ -57,11 +50,11 @@ void Session::Finish() {
     (void)StepChannels(moved);
     if (moved) continue;
     std::vector<pollfd> events;
-    for (auto& [number, channel] : channels_) events.push_back({channel->event_fd(), POLLIN, 0});
+    for (const auto& [number, channel] : grants_.channels())
+      events.push_back({channel->event_fd(), POLLIN, 0});
     ::poll(events.data(), events.size(), 1000);
   }
-  channels_.clear();
-  regions_.clear();
+  grants_.TakeBack();
   descriptors_.clear();
   socket_ = Descriptor();
 }
@@ -89,7 +82,7 @@ Session::End Session::SayHello() {
     }
   }
   if (hello.magic != ipc::kHelloMagic) return Broke("this is no hello");
-  ipc::HelloAnswer answer{.deadline_ns = parts_.deadline_ns};
+  ipc::HelloAnswer answer;
   answer.pool.Set(parts_.pool->info().name);
   std::string refusal = parts_.refusal;
   if (hello.version != ipc::kProtocolVersion) {
@@ -106,8 +99,8 @@ Session::End Session::SayHello() {
 }
 
 Session::End Session::StepChannels(bool& moved) {
-  for (auto& [number, channel] : channels_) {
-    switch (channel->Step(regions_, spaces_)) {
+  for (const auto& [number, channel] : grants_.channels()) {
+    switch (grants_.Step(*channel)) {
       case SessionChannel::Moved::kViolation:
         return Broke("a counter or an id of its rings is impossible");
       case SessionChannel::Moved::kSomething:
@@ -126,7 +119,7 @@ Session::End Session::Work() {
   if (moved) return {};
   std::vector<pollfd> events{{socket_.get(), POLLIN, 0}, {parts_.stop, POLLIN, 0}};
   bool asleep = true;
-  for (auto& [number, channel] : channels_) {
+  for (const auto& [number, channel] : grants_.channels()) {
     asleep = channel->GoToSleep() && asleep;
     events.push_back({channel->event_fd(), POLLIN, 0});
     events.push_back({channel->bell(), POLLIN, 0});
@@ -165,33 +158,13 @@ Session::End Session::ReceiveMessages() {
 
 Session::End Session::Handle(const ipc::MessageHeader& header,
                              std::span<const std::byte> question) {
-  if (header.descriptors != DescriptorsOf(header.type) ||
+  if (header.descriptors != Grants::DescriptorsOf(header.type) ||
       header.descriptors != descriptors_.size()) {
     return Broke("a wrong number of descriptors");
   }
-  const auto reply = Carry(header.type, question);
+  const auto reply = grants_.Answer(header.type, question, descriptors_);
   descriptors_.clear();
   return Send(header.number, header.type, reply) ? End() : "does not read its answers";
-}
-
-Result<Session::Reply> Session::Carry(ipc::MessageType type, std::span<const std::byte> question) {
-  switch (type) {
-    case ipc::MessageType::kOpenSpace:
-      return OpenSpace(question);
-    case ipc::MessageType::kOpenChannel:
-      return OpenChannel(question);
-    case ipc::MessageType::kCloseChannel:
-      return CloseChannel(question);
-    case ipc::MessageType::kAddRegion:
-      return AddRegion(question);
-    case ipc::MessageType::kRemoveRegion:
-      return RemoveRegion(question);
-    case ipc::MessageType::kInfo:
-      return Reply{ipc::EncodeInfo(parts_.pool->info()), {}, {}};
-    case ipc::MessageType::kPresence:
-      return Presence(question);
-  }
-  return Nonsense();
 }
 
 bool Session::Send(std::uint32_t number, ipc::MessageType type, const Result<Reply>& reply) {
@@ -217,95 +190,6 @@ bool Session::Send(std::uint32_t number, ipc::MessageType type, const Result<Rep
   const std::span<const int> descriptors =
       reply ? std::span<const int>(reply->descriptors) : std::span<const int>();
   return ipc::SendAll(socket_.get(), message, descriptors, false);
-}
-
-Result<Session::Reply> Session::OpenSpace(std::span<const std::byte> question) {
-  const auto spec = ipc::DecodeSpace(question);
-  if (!spec) return Nonsense();
-  const auto space = parts_.pool->OpenSpace(*spec);
-  if (!space) return tl::unexpected(space.error());
-  const auto table = parts_.spaces->TableOf(*space);
-  if (!table) return tl::unexpected(table.error());
-  auto known = std::find_if(spaces_.begin(), spaces_.end(),
-                            [&](const Space& one) { return one.id == space->id; });
-  if (known == spaces_.end()) {
-    if (spaces_.size() == ipc::kMaxClientSpaces) {
-      return Fail(Status::kNoSpace, "a client opens at most 1024 spaces: use another process");
-    }
-    known = spaces_.insert(known, *space);
-  }
-  const ipc::SpaceAnswer answer{.space = static_cast<std::uint32_t>(known - spaces_.begin()),
-                                .layers = spec->layers};
-  Reply reply{{}, {(*table)->fd()}, {}};
-  ipc::AppendBytes(reply.bytes, ipc::BytesOf(answer));
-  return reply;
-}
-
-Result<Session::Reply> Session::Presence(std::span<const std::byte> question) {
-  const auto named = ipc::RecordIn<ipc::Named>(question);
-  if (!named || named->id >= spaces_.size()) return Nonsense();
-  const auto table = parts_.spaces->TableOf(spaces_[named->id]);
-  if (!table) return tl::unexpected(table.error());
-  return Reply{{}, {(*table)->fd()}, {}};
-}
-
-Result<Session::Reply> Session::OpenChannel(std::span<const std::byte> question) {
-  const auto asked = ipc::RecordIn<ipc::ChannelQuestion>(question);
-  if (!asked || !IsPowerOfTwo(asked->depth) || asked->depth > ipc::kMaxDepth) return Nonsense();
-  if (channels_.size() == ipc::kMaxClientChannels) {
-    return Fail(Status::kNoSpace, "a client opens at most 64 channels: close one");
-  }
-  auto channel = SessionChannel::Open(*parts_.pool, asked->depth);
-  if (!channel) return tl::unexpected(channel.error());
-  const ipc::ChannelAnswer answer{.channel = next_number_, .depth = asked->depth};
-  Reply reply;
-  ipc::AppendBytes(reply.bytes, ipc::BytesOf(answer));
-  reply.owned = (*channel)->TakeClientBell();
-  reply.descriptors = {(*channel)->memory_fd(), reply.owned.get()};
-  channels_[next_number_++] = std::move(*channel);
-  return reply;
-}
-
-Result<Session::Reply> Session::CloseChannel(std::span<const std::byte> question) {
-  const auto named = ipc::RecordIn<ipc::Named>(question);
-  if (!named || channels_.erase(named->id) == 0) return Nonsense();
-  return Reply{};
-}
-
-Result<Session::Reply> Session::AddRegion(std::span<const std::byte> question) {
-  const auto asked = ipc::RecordIn<ipc::RegionQuestion>(question);
-  if (!asked) return Nonsense();
-  if (regions_.size() == ipc::kMaxClientRegions ||
-      asked->bytes > ipc::kMaxClientRegionBytes - region_bytes_) {
-    return Fail(Status::kNoSpace,
-                "a client shares at most 256 regions and 1 TiB with the daemon: allocate fewer and "
-                "larger ones, or free some");
-  }
-  auto memory = mem::Region::Adopt(descriptors_.front().Release(), asked->bytes);
-  if (!memory) return tl::unexpected(memory.error());
-  auto region = std::make_shared<SessionRegion>();
-  region->memory = std::move(*memory);
-  if (asked->purpose == ipc::RegionPurpose::kData) {
-    auto registered = parts_.pool->Register(region->memory->bytes());
-    if (!registered) return tl::unexpected(registered.error());
-    region->registered = std::move(*registered);
-  }
-  region_bytes_ += asked->bytes;
-  const ipc::RegionAnswer answer{.region = next_number_};
-  regions_[next_number_++] = std::move(region);
-  Reply reply;
-  ipc::AppendBytes(reply.bytes, ipc::BytesOf(answer));
-  return reply;
-}
-
-Result<Session::Reply> Session::RemoveRegion(std::span<const std::byte> question) {
-  const auto named = ipc::RecordIn<ipc::Named>(question);
-  const auto region = named ? regions_.find(named->id) : regions_.end();
-  if (region == regions_.end()) return Nonsense();
-  // Requests that are in flight there hold on to it.
-  region_bytes_ -= region->second->memory->bytes().size();
-  regions_.erase(region);
-  return Reply{};
 }
 
 }  // namespace kvpool::server

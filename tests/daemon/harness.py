@@ -81,7 +81,7 @@ class Daemon:
             raise AssertionError("the daemon ended: " + self.log.read_text())
         try:
             with Raw(self.socket) as raw:
-                return len(raw.hello()) == 352
+                return len(raw.hello()) == 344
         except OSError:
             return False
 
@@ -136,7 +136,7 @@ class Raw:
 
     def hello(self, version=1, magic=b"KVPOOLIP"):
         self.socket.sendall(magic + struct.pack("<II64s", version, 80, b"raw"))
-        return self.receive(352)
+        return self.receive(344)
 
     def receive(self, count):
         data = b""

@@ -1,0 +1,137 @@
+#include "server/grants.h"
+
+#include <algorithm>
+
+#include "ipc/records.h"
+
+namespace kvpool::server {
+namespace {
+
+tl::unexpected<Error> Nonsense() {
+  return Fail(Status::kInvalid, "this question makes no sense: use the same kvpool for both");
+}
+
+bool IsPowerOfTwo(std::uint32_t number) { return number != 0 && (number & (number - 1)) == 0; }
+
+}  // namespace
+
+std::size_t Grants::DescriptorsOf(ipc::MessageType type) {
+  return type == ipc::MessageType::kAddRegion ? 1 : 0;
+}
+
+void Grants::TakeBack() {
+  channels_.clear();
+  regions_.clear();
+}
+
+Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> question,
+                             std::span<Descriptor> descriptors) {
+  switch (type) {
+    case ipc::MessageType::kOpenSpace:
+      return OpenSpace(question);
+    case ipc::MessageType::kOpenChannel:
+      return OpenChannel(question);
+    case ipc::MessageType::kCloseChannel:
+      return CloseChannel(question);
+    case ipc::MessageType::kAddRegion:
+      return AddRegion(question, descriptors.front());
+    case ipc::MessageType::kRemoveRegion:
+      return RemoveRegion(question);
+    case ipc::MessageType::kInfo:
+      return Reply{.bytes = ipc::EncodeInfo(pool_.info())};
+    case ipc::MessageType::kPresence:
+      return Presence(question);
+  }
+  return Nonsense();
+}
+
+Result<Reply> Grants::OpenSpace(std::span<const std::byte> question) {
+  const auto spec = ipc::DecodeSpace(question);
+  if (!spec) return Nonsense();
+  const auto space = pool_.OpenSpace(*spec);
+  if (!space) return tl::unexpected(space.error());
+  const auto table = shared_.TableOf(*space);
+  if (!table) return tl::unexpected(table.error());
+  auto known = std::find_if(spaces_.begin(), spaces_.end(),
+                            [&](const Space& one) { return one.id == space->id; });
+  if (known == spaces_.end()) {
+    if (spaces_.size() == ipc::kMaxClientSpaces) {
+      return Fail(Status::kNoSpace, "a client opens at most 1024 spaces: use another process");
+    }
+    known = spaces_.insert(known, *space);
+  }
+  const ipc::SpaceAnswer answer{.space = static_cast<std::uint32_t>(known - spaces_.begin()),
+                                .layers = spec->layers};
+  Reply reply{.descriptors = {(*table)->fd()}, .table = *table};
+  ipc::AppendBytes(reply.bytes, ipc::BytesOf(answer));
+  return reply;
+}
+
+Result<Reply> Grants::Presence(std::span<const std::byte> question) {
+  const auto named = ipc::RecordIn<ipc::Named>(question);
+  if (!named || named->id >= spaces_.size()) return Nonsense();
+  const auto table = shared_.TableOf(spaces_[named->id]);
+  if (!table) return tl::unexpected(table.error());
+  return Reply{.descriptors = {(*table)->fd()}, .table = *table};
+}
+
+Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
+  const auto asked = ipc::RecordIn<ipc::ChannelQuestion>(question);
+  if (!asked || !IsPowerOfTwo(asked->depth) || asked->depth > ipc::kMaxDepth) return Nonsense();
+  if (channels_.size() == ipc::kMaxClientChannels) {
+    return Fail(Status::kNoSpace, "a client opens at most 64 channels: close one");
+  }
+  auto channel = SessionChannel::Open(pool_, asked->depth);
+  if (!channel) return tl::unexpected(channel.error());
+  const ipc::ChannelAnswer answer{.channel = next_number_, .depth = asked->depth};
+  Reply reply;
+  ipc::AppendBytes(reply.bytes, ipc::BytesOf(answer));
+  reply.bell = (*channel)->TakeClientBell();
+  reply.descriptors = {(*channel)->memory_fd(), reply.bell.get()};
+  channels_[next_number_++] = std::move(*channel);
+  return reply;
+}
+
+Result<Reply> Grants::CloseChannel(std::span<const std::byte> question) {
+  const auto named = ipc::RecordIn<ipc::Named>(question);
+  if (!named || channels_.erase(named->id) == 0) return Nonsense();
+  return Reply{};
+}
+
+Result<Reply> Grants::AddRegion(std::span<const std::byte> question, Descriptor& from) {
+  const auto asked = ipc::RecordIn<ipc::RegionQuestion>(question);
+  if (!asked) return Nonsense();
+  if (regions_.size() == ipc::kMaxClientRegions ||
+      asked->bytes > ipc::kMaxClientRegionBytes - region_bytes_) {
+    return Fail(Status::kNoSpace,
+                "a client shares at most 256 regions and 1 TiB with the daemon: allocate fewer and "
+                "larger ones, or free some");
+  }
+  auto memory = mem::Region::Adopt(from.Release(), asked->bytes);
+  if (!memory) return tl::unexpected(memory.error());
+  auto region = std::make_shared<SessionRegion>();
+  region->memory = std::move(*memory);
+  if (asked->purpose == ipc::RegionPurpose::kData) {
+    auto registered = pool_.Register(region->memory->bytes());
+    if (!registered) return tl::unexpected(registered.error());
+    region->registered = std::move(*registered);
+  }
+  region_bytes_ += asked->bytes;
+  const ipc::RegionAnswer answer{.region = next_number_};
+  regions_[next_number_++] = std::move(region);
+  Reply reply;
+  ipc::AppendBytes(reply.bytes, ipc::BytesOf(answer));
+  return reply;
+}
+
+Result<Reply> Grants::RemoveRegion(std::span<const std::byte> question) {
+  const auto named = ipc::RecordIn<ipc::Named>(question);
+  const auto region = named ? regions_.find(named->id) : regions_.end();
+  if (region == regions_.end()) return Nonsense();
+  // Requests that are in flight there hold on to it.
+  region_bytes_ -= region->second->memory->bytes().size();
+  regions_.erase(region);
+  return Reply{};
+}
+
+}  // namespace kvpool::server

@@ -1,0 +1,59 @@
+// Grants: what one client has of the daemon: its spaces, channels and regions, and the answers to
+// its questions for more.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/descriptor.h"
+#include "ipc/protocol.h"
+#include "server/session_channel.h"
+#include "server/shared_spaces.h"
+
+namespace kvpool::server {
+
+struct Reply {
+  std::vector<std::byte> bytes;
+  std::vector<int> descriptors;  // sent along; they stay open for as long as the reply lives
+  Descriptor bell;               // what keeps them open where they are not the client's grants:
+  std::shared_ptr<ipc::SharedTable> table;  // the pool's lanes may replace a table at any moment
+};
+
+// Takes nothing that a client says for granted. Threads: the session's.
+class Grants {
+ public:
+  Grants(pool::PoolImpl& pool, SharedSpaces& spaces) : pool_(pool), shared_(spaces) {}
+
+  // `descriptors`: exactly those that DescriptorsOf(type) says came with the question. kInvalid: it
+  // makes no sense. kNoSpace: the client has as many as it may have. Else what the pool says.
+  Result<Reply> Answer(ipc::MessageType type, std::span<const std::byte> question,
+                       std::span<Descriptor> descriptors);
+  static std::size_t DescriptorsOf(ipc::MessageType type);
+
+  using Channels = std::map<std::uint32_t, std::unique_ptr<SessionChannel>>;
+  const Channels& channels() const { return channels_; }
+  // One round of a channel of these.
+  SessionChannel::Moved Step(SessionChannel& channel) { return channel.Step(regions_, spaces_); }
+  // Waits for what is in flight, then nothing of the client's is touched any more.
+  void TakeBack();
+
+ private:
+  Result<Reply> OpenSpace(std::span<const std::byte> question);
+  Result<Reply> Presence(std::span<const std::byte> question);
+  Result<Reply> OpenChannel(std::span<const std::byte> question);
+  Result<Reply> CloseChannel(std::span<const std::byte> question);
+  Result<Reply> AddRegion(std::span<const std::byte> question, Descriptor& from);
+  Result<Reply> RemoveRegion(std::span<const std::byte> question);
+
+  pool::PoolImpl& pool_;
+  SharedSpaces& shared_;
+  std::vector<Space> spaces_;  // by the client's numbers
+  Regions regions_;
+  std::uint64_t region_bytes_ = 0;
+  std::uint32_t next_number_ = 1;  // of a channel or a region: none is used twice
+  Channels channels_;
+};
+
+}  // namespace kvpool::server
