@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -52,12 +53,16 @@ class NvmeQueue final : public Queue {
   void Issue();
   void PrepareTransfer(NvmeCommand& command, io_uring_sqe& entry);
   void Reap();
+  void ReapFrom(Ring& ring);
 
   const NvmeTarget& target_;
   const Traits& traits_;
   const QueueOptions options_;
   const Clock& clock_ = Clock::Monotonic();
   Ring ring_;
+  // Flushes, where transfers are polled for: a command without bytes cannot be, and is answered by
+  // interrupt. On a polled ring, Linux before 6.5 may take the callback of that for a cookie.
+  std::optional<Ring> flushes_;
   NvmeFlights flights_;
   unsigned in_flight_ = 0;  // commands that were issued and not answered
 };
@@ -73,13 +78,20 @@ Result<void> NvmeQueue::Open() {
                             traits_.name, std::strerror(error)),
                 error);
   }
-  QueueOptions options = options_;
-  if (target_.polled) options.event_fd = -1;
-  return ring_.Attach(target_.fd, options, traits_.name);
+  if (!target_.polled) return ring_.Attach(target_.fd, options_, traits_.name);
+  if (OpenRing(flushes_.emplace(), NvmeFlights::kCommands, false) != 0) {
+    return Fail(Status::kNoSpace,
+                fmt::format("io_uring refuses a second queue for {}: raise the limits on open "
+                            "files and memory",
+                            traits_.name));
+  }
+  // Whoever has commands under way polls.
+  if (auto attached = flushes_->Attach(target_.fd, {}, traits_.name); !attached) return attached;
+  return ring_.Attach(target_.fd, {.registered = options_.registered}, traits_.name);
 }
 
 std::int64_t NvmeQueue::NextPollNs() const {
-  const bool now = ring_.Waits() || (target_.polled && in_flight_ > 0);
+  const bool now = ring_.Waits() || (flushes_ && (flushes_->Waits() || in_flight_ > 0));
   return now ? 0 : flights_.NextNs();
 }
 
@@ -108,12 +120,14 @@ void NvmeQueue::Issue() {
   const std::int64_t now_ns = flights_.NextNs() == kNever ? 0 : clock_.NowNs();
   while (flights_.Next(now_ns, place)) {
     NvmeCommand& command = flights_.at(place);
-    io_uring_sqe& entry = ring_.NextEntry();
-    io_uring_prep_rw(IORING_OP_URING_CMD, &entry, ring_.target(), nullptr, 0, 0);
-    io_uring_sqe_set_flags(&entry, ring_.target_flags());
+    const bool flush = command.io->op == Op::kFlush;
+    Ring& ring = flush && flushes_ ? *flushes_ : ring_;
+    io_uring_sqe& entry = ring.NextEntry();
+    io_uring_prep_rw(IORING_OP_URING_CMD, &entry, ring.target(), nullptr, 0, 0);
+    io_uring_sqe_set_flags(&entry, ring.target_flags());
     entry.user_data = place;
     entry.cmd_op = NVME_URING_CMD_IO;
-    if (command.io->op == Op::kFlush) {
+    if (flush) {
       PutCommand(entry, MakeCommand(Op::kFlush, target_.limits, 0, 0));
     } else {
       PrepareTransfer(command, entry);
@@ -121,6 +135,7 @@ void NvmeQueue::Issue() {
     ++in_flight_;
   }
   ring_.Enter();
+  if (flushes_) flushes_->Enter();
 }
 
 void NvmeQueue::PrepareTransfer(NvmeCommand& command, io_uring_sqe& entry) {
@@ -148,8 +163,15 @@ void NvmeQueue::PrepareTransfer(NvmeCommand& command, io_uring_sqe& entry) {
 }
 
 void NvmeQueue::Reap() {
-  if (target_.polled && in_flight_ > 0) ring_.LookForCompletions();
-  ring_.Reap([this](const io_uring_cqe& answer) {
+  if (flushes_ && in_flight_ > 0) {
+    ring_.LookForCompletions();
+    ReapFrom(*flushes_);
+  }
+  ReapFrom(ring_);
+}
+
+void NvmeQueue::ReapFrom(Ring& ring) {
+  ring.Reap([this](const io_uring_cqe& answer) {
     --in_flight_;
     const std::int64_t now_ns = answer.res == 0 ? 0 : clock_.NowNs();
     flights_.Answered(static_cast<std::uint16_t>(answer.user_data), answer.res, now_ns);
