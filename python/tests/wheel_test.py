@@ -37,6 +37,7 @@ if reachable.returncode != 0:
 
 if shutil.which("ccache"):
     os.environ.setdefault("CMAKE_CXX_COMPILER_LAUNCHER", "ccache")
+    os.environ.setdefault("CXX", "c++")  # the compiler's name counts: by this one the library has been compiled
 # A build folder that stays: the next run compiles only what has changed.
 must(python, "-m", "pip", "--quiet", "install", f"--config-settings=build-dir={folder}-build", source)
 

@@ -17,9 +17,9 @@ import powercut  # noqa: E402
 RUN = pathlib.Path(__file__).with_name("run")
 
 
-def guest(*arguments, timeout=120):
+def guest(*arguments, timeout=400, **more):
     return subprocess.run([RUN, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=timeout, check=False)
+                          timeout=timeout, check=False, **more)
 
 
 class Blame(unittest.TestCase):
@@ -56,6 +56,18 @@ class Guest(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (3, "six by nine"))
         self.assertEqual(done.stdout, "".join(f"{n}\n" for n in range(1, 100001)))
         self.assertEqual((self.folder / "answer").read_text(encoding="utf-8"), "42\n")
+
+    def test_a_machine_that_did_not_come_up_is_started_again(self):
+        qemu = self.folder / "qemu-system-x86_64"
+        qemu.write_text(f"""#!/bin/sh
+echo started >> {self.folder}/starts
+[ $(wc -l < {self.folder}/starts) = 1 ] || exec {image.tool(qemu.name)} "$@"
+""", encoding="utf-8")
+        qemu.chmod(0o755)
+        done = guest("--no-drives", "--accel", "tcg", "--", "echo", "up",
+                     env=os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}"})
+        self.assertEqual((done.returncode, done.stdout), (0, "up\n"), done.stderr)
+        self.assertEqual((self.folder / "starts").read_text(encoding="utf-8"), "started\n" * 2)
 
     def test_a_power_cut_loses_what_was_not_flushed_and_nothing_else(self):
         (self.folder / "share").mkdir()
