@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 
+#include "apps/kvpool/bench_clients.h"
 #include "apps/kvpool/bench_options.h"
 #include "apps/kvpool/interrupt.h"
 #include "apps/kvpool/options.h"
@@ -24,11 +25,14 @@ constexpr const char* kExamples =
   kvpool bench --devices memory:3000,file:800,file:400,file:200 --dir /mnt/scratch \
                --memory-limit 25% --verify off --report out/report.html
       No method may keep more than a quarter in memory; checksums are off.
-  kvpool bench --pool pool.toml --context 4GiB      a pool of yours, as it is)";
+  kvpool bench --pool pool.toml --context 4GiB      a pool of yours, as it is
+  kvpool bench --socket /run/kvpool/pool.sock --clients 8
+      What a daemon gives to 8 processes at once, with the blocks of three models.)";
 
 struct BenchCommand {
   bench::BenchOptions bench;
-  std::filesystem::path pool;  // empty: a pool of bench.devices
+  std::filesystem::path pool;     // empty: a pool of bench.devices
+  bench::ClientsOptions clients;  // their socket: empty: no daemon is measured
   BenchOutput output;
 };
 
@@ -52,10 +56,11 @@ void AddBenchOptions(CLI::App& command, bench::BenchOptions& options) {
 
 Result<void> CheckChoice(const BenchCommand& command) {
   const bool devices = !command.bench.devices.empty();
-  if (command.pool.empty() == devices && command.bench.dir.empty() != devices) return {};
+  const int chosen = devices + !command.pool.empty() + !command.clients.socket.empty();
+  if (chosen == 1 && command.bench.dir.empty() != devices) return {};
   return Fail(Status::kInvalid,
-              "give either --devices with --dir, for devices that are made and removed, or --pool "
-              "for a pool that is there (kvpool bench --help).");
+              "give either --devices with --dir, for devices that are made and removed, --pool for "
+              "a pool that is there, or --socket for a daemon's (kvpool bench --help).");
 }
 
 // What a pool that is there decides by itself.
@@ -93,6 +98,10 @@ Result<void> RunOnPool(BenchCommand& command, const CLI::App& given) {
 
 Result<void> RunBenchCommand(BenchCommand& command, const CLI::App& given) {
   if (auto chosen = CheckChoice(command); !chosen) return chosen;
+  if (auto fits = CheckForClients(command.clients, given); !fits) return fits;
+  if (!command.clients.socket.empty()) {
+    return RunOnDaemon(command.clients, command.output.json);
+  }
   if (!command.pool.empty()) return RunOnPool(command, given);
   const std::vector<std::string> problems = bench::Validate(command.bench);
   if (!problems.empty()) {
@@ -111,14 +120,21 @@ Result<void> RunBenchCommand(BenchCommand& command, const CLI::App& given) {
 
 void AddBench(CLI::App& app, Action& action) {
   auto options = std::make_shared<BenchCommand>();
-  CLI::App& command = AddCommand(
-      app, "bench", "Compare the pool with equal striping and with serial retrieval", kExamples,
-      action, [options, &app] { return RunBenchCommand(*options, *app.get_subcommand("bench")); });
+  CLI::App& command =
+      AddCommand(app, "bench", "Compare the pool with equal striping and with serial retrieval",
+                 kExamples, action, [options, &app] {
+                   const CLI::App& given = *app.get_subcommand("bench");
+                   if (given.count("--context") > 0)
+                     options->clients.context_bytes = options->bench.context_bytes;
+                   options->clients.seed = options->bench.seed;
+                   return RunBenchCommand(*options, given);
+                 });
   AddBenchOptions(command, options->bench);
   command
       .add_option("--pool", options->pool,
                   "Measure this pool instead; what it holds may be evicted for the bench's context")
       ->type_name("POOL.toml");
+  AddClientsOptions(command, options->clients);
   AddJson(command, options->output.json);
   AddReport(command, options->output.report);
 }

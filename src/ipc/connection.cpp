@@ -80,7 +80,16 @@ Result<void> Connection::SayHello() {
   SendAll(socket_.get(), BytesOf(hello), {}, true);
   const auto answer = WritableBytesOf(hello_);
   constexpr std::size_t kFixed = 16;  // the same in every version
-  if (!ReceiveAll(answer.first(kFixed), none) || hello_.magic != kHelloMagic) {
+  errno = 0;
+  const bool heard = ReceiveAll(answer.first(kFixed), none);
+  if (!heard && errno == EAGAIN) {
+    return Fail(
+        Status::kTimedOut,
+        fmt::format("the daemon at {} does not answer: look whether it is stopped or hangs, "
+                    "and start it again",
+                    path_.string()));
+  }
+  if (!heard || hello_.magic != kHelloMagic) {
     return Fail(Status::kInvalid,
                 fmt::format("what listens at {} is no kvpoold: name its socket", path_.string()));
   }

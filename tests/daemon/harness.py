@@ -38,6 +38,10 @@ accept_buffered = true
 """
 
 
+def run(*arguments):
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
 def wait_for(what, condition):
     until = time.monotonic() + PATIENCE_S
     while not condition():

@@ -3,15 +3,10 @@ import os
 import pathlib
 import signal
 import socket
-import subprocess
 import tempfile
 import unittest
 
-from harness import KVPOOL, KVPOOLD, Daemon, DaemonTest, counts_of, load, wait_for
-
-
-def run(*arguments):
-    return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+from harness import KVPOOL, KVPOOLD, Daemon, DaemonTest, counts_of, load, run, wait_for
 
 
 class Service(unittest.TestCase):
