@@ -18,6 +18,9 @@ constexpr std::size_t kMaxHeld = 256;  // Ios that one queue has taken and not h
 // An owner that comes late by this much still finds work reserved: time that passes unused is lost.
 constexpr double kCoverSeconds = 0.008;
 
+// An I/O carries what its device moves in a millisecond, so those of an emulated one are no larger.
+constexpr std::uint32_t kUsualIoBytes = 1 << 20;
+
 std::uint32_t DepthFor(const Pace& pace, std::uint32_t io_bytes) {
   const double seconds = static_cast<double>(pace.latency_ns) / 1e9 + kCoverSeconds;
   double fastest = pace.bytes_per_s;
@@ -122,7 +125,7 @@ class SlowDevice final : public Device {
       traits_.description += fmt::format(", to {} after {:g} s", FormatRate(step.bytes_per_s),
                                          1e-9 * static_cast<double>(step.after_ns));
     }
-    traits_.depth = DepthFor(pace, traits_.max_io_bytes);
+    traits_.depth = DepthFor(pace, std::min(traits_.max_io_bytes, kUsualIoBytes));
   }
 
   const Traits& traits() const override { return traits_; }

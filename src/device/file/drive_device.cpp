@@ -27,6 +27,8 @@ class DriveDevice final : public Device {
     const int refusal = options.avoid_io_uring ? 0 : RingRefusal();
     threads_ = options.avoid_io_uring || refusal != 0;
     if (threads_) traits_.late_by_address = true;
+    // Where nothing is copied inside Submit, half as many I/Os cost a third less of a processor.
+    if (!traits_.late_by_address) traits_.max_io_bytes = 2 << 20;
     std::string path = "io_uring";
     if (threads_) path = "4 threads with preadv and pwritev a queue";
     if (refusal != 0) path += fmt::format(" (io_uring is refused: {})", std::strerror(refusal));
