@@ -2,13 +2,19 @@
 
 Takes nothing but the standard library, so that any Python of any engine can import it.
 """
+import atexit
 import hashlib
 import os
 import shutil
+import subprocess
 import tempfile
+import threading
 import unittest
 
 WITH_CATALOG, UNVERIFIED = 'catalog = "catalog.db"', "verify = false"
+CREATE = "create_if_missing = true"
+# Names kvpoold's binary where every pool is to be a daemon's: the same tests then hold for its clients.
+DAEMON = os.environ.get("KVPOOL_TEST_DAEMON")
 DISK = "disk.pool"  # the file of the device that a pool has when nothing else is said
 
 
@@ -26,9 +32,51 @@ def disk(capacity="64MiB", extra="", path=DISK):
 def write(folder, *devices, settings=WITH_CATALOG, name="pool.toml"):
     """Writes a pool file and returns its path. `settings`: lines of its head; without devices it has one, disk()."""
     file = os.path.join(folder, name)
+    if DAEMON:
+        settings = f'{settings.replace(CREATE, "")}\n{CREATE}\nsocket = "{os.path.basename(name)}.sock"'
+    text = "\n".join(["[pool]", "version = 1", settings, "", *(devices or [disk()])])
     with open(file, "w", encoding="utf-8") as out:
-        out.write("\n".join(["[pool]", "version = 1", settings, "", *(devices or [disk()])]))
+        out.write(text)
+    if DAEMON:
+        _daemons.serve(file, text)
     return file
+
+
+def in_process(why):
+    """A decorator of tests that hold for a pool of this process only."""
+    return unittest.skipIf(DAEMON, f"not by a daemon: {why}")
+
+
+class _Daemons:
+    """One a pool file, until this process ends."""
+
+    def __init__(self):
+        self.running = {}
+        atexit.register(self.end_all)
+
+    def serve(self, file, text):
+        if file in self.running:
+            if self.running[file].text == text:
+                return
+            self.end(file)
+        daemon = self.running[file] = subprocess.Popen([DAEMON, "--pool", file], stderr=subprocess.PIPE, text=True)
+        daemon.text = text
+        said = daemon.stderr.readline()  # it listens, or cannot
+        threading.Thread(target=daemon.stderr.read, daemon=True).start()
+        if daemon.poll() is not None:
+            raise AssertionError(said)
+
+    def end(self, file):
+        daemon = self.running.pop(file)
+        daemon.terminate()
+        daemon.wait()
+
+    def end_all(self):
+        for file in list(self.running):
+            self.end(file)
+
+
+_daemons = _Daemons()
 
 
 def folder(add_cleanup):

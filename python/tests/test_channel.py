@@ -9,6 +9,7 @@ import kvpool
 from kvpool import Status
 
 import harness
+import pools
 from harness import PATIENCE_S, PoolTest, device, finish, slow
 
 
@@ -111,6 +112,7 @@ class Channels(PoolTest):
             self.channel.submit_drop(other.space(model="m"), [b"k"])
             finish(self.channel)
 
+    @pools.in_process("layers show themselves in memory of the pool, or at the end")
     def test_a_get_that_is_polled_has_no_layers_to_ask_for(self):
         request = self.channel.submit_get(self.space, [b"k"], [bytearray(1)])
         self.channel.wait(PATIENCE_S)
@@ -128,6 +130,7 @@ class SlowDevice(PoolTest):
         self.pool = self.open(device("ram", extra=slow("4MB/s")), catalog=False)
         self.space = self.pool.space(model="m", layers=8)
 
+    @pools.in_process("layers show themselves in memory of the pool, or at the end")
     def test_layers_come_one_by_one(self):
         self.assertEqual(self.space.put([b"k"], [bytes(4 << 20)]), [Status.OK])
         channel = self.pool.channel()

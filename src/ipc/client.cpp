@@ -54,7 +54,7 @@ void Client::Run() {
   int pause_ms = kFirstPauseMs;
   for (;;) {
     if (const auto present = connection()) {
-      if (!present->AwaitEnd(stop_.get())) return;
+      if (!present->AwaitEnd(stop_.get(), bells_)) return;
       pause_ms = kFirstPauseMs;
     }
     if (Reconnect()) continue;

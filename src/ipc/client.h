@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "ipc/bells.h"
 #include "ipc/connection.h"
 #include "ipc/presence.h"
 #include "kvpool/pool.h"
@@ -57,6 +58,9 @@ class Client {
 
   Result<PoolInfo> Info();
 
+  // Of its channels: those whose users wait by their event_fd.
+  Bells& bells() { return bells_; }
+
  private:
   struct SpaceEntry {
     SpaceSpec spec;
@@ -72,6 +76,7 @@ class Client {
 
   std::filesystem::path path_;
   Descriptor stop_;
+  Bells bells_;
   Mutex setup_mutex_;  // one change at a time; may be held for as long as a daemon takes
   mutable Mutex mutex_;
   std::shared_ptr<Connection> connection_ KVPOOL_GUARDED_BY(mutex_);

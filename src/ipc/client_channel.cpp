@@ -1,7 +1,6 @@
 #include "ipc/client_channel.h"
 
 #include <poll.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
@@ -21,13 +20,6 @@ constexpr std::int64_t kSpinNs = 10'000;
 
 std::int64_t NowNs() { return Clock::Monotonic().NowNs(); }
 
-void Watch(int epoll, int fd) {
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.fd = fd;
-  ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
-}
-
 }  // namespace
 
 ClientChannel::Attachment::~Attachment() {
@@ -36,8 +28,7 @@ ClientChannel::Attachment::~Attachment() {
 
 ClientChannel::ClientChannel(Client& client)
     : client_(client),
-      event_fd_(::epoll_create1(EPOLL_CLOEXEC)),
-      local_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      event_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       arguments_(client, {.purpose = RegionPurpose::kArguments,
                           .chunk_bytes = kSlabBytes,
                           .limit_bytes = kMaxArgumentBytes}),
@@ -48,11 +39,10 @@ ClientChannel::ClientChannel(Client& client)
 
 Result<std::unique_ptr<Channel>> ClientChannel::Open(Client& client) {
   std::unique_ptr<ClientChannel> channel(new ClientChannel(client));
-  if (!channel->event_fd_ || !channel->local_) {
+  if (!channel->event_fd_) {
     return kvpool::Fail(Status::kIoError,
                         "no eventfd could be made: raise the open file limit (ulimit -n)", errno);
   }
-  Watch(channel->event_fd_.get(), channel->local_.get());
   if (auto attached = channel->Attach(); !attached) return tl::unexpected(attached.error());
   return std::unique_ptr<Channel>(std::move(channel));
 }
@@ -64,6 +54,7 @@ ClientChannel::~ClientChannel() {
     Poll(done);
   }
   if (!attached_) return;
+  client_.bells().Remove(attached_->bell.get());
   const Named question{.id = attached_->number};
   (void)attached_->connection->Ask(MessageType::kCloseChannel, BytesOf(question));
 }
@@ -92,8 +83,8 @@ Result<void> ClientChannel::Attach() {
   attachment->bell = std::move(answer->descriptors[1]);
   attachment->ring = std::make_unique<ClientRing>(attachment->memory, kMaxDepth);
   attachment->ring->GoToSleep();
-  Watch(event_fd_.get(), attachment->bell.get());
   attached_ = std::move(attachment);
+  if (event_fd_taken_) client_.bells().Add(attached_->bell.get(), event_fd_.get());
   return {};
 }
 
@@ -110,6 +101,7 @@ void ClientChannel::Detach() {
     --part.operation->parts;
     FinishIfDone(*part.operation);
   }
+  client_.bells().Remove(attached_->bell.get());
   attached_.reset();
   ShowDone();
 }
@@ -185,8 +177,15 @@ void ClientChannel::Collect() {
 void ClientChannel::ShowDone() {
   if (ready_.empty() || local_called_) return;
   const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(local_.get(), &one, sizeof one);
+  [[maybe_unused]] const ssize_t written = ::write(event_fd_.get(), &one, sizeof one);
   local_called_ = true;
+}
+
+// Before the ring is looked at for the last time, so that no call is lost.
+void ClientChannel::TakeCalls() {
+  if (!std::exchange(local_called_, false) && !event_fd_taken_) return;
+  std::uint64_t calls = 0;
+  [[maybe_unused]] const ssize_t got = ::read(event_fd_.get(), &calls, sizeof calls);
 }
 
 std::size_t ClientChannel::Poll(std::span<Request*> done) {
@@ -202,16 +201,20 @@ std::size_t ClientChannel::Poll(std::span<Request*> done) {
     ShowDone();
     return count;
   }
-  if (std::exchange(local_called_, false)) {
-    std::uint64_t calls = 0;
-    [[maybe_unused]] const ssize_t got = ::read(local_.get(), &calls, sizeof calls);
-  }
+  TakeCalls();
   if (!attached_) return count;
   // A bell whose other end has closed stays readable until the watcher has seen it, too.
   (void)Hush(attached_->bell.get());
   while (attached_ && !attached_->ring->GoToSleep()) Collect();
   ShowDone();
   return count;
+}
+
+int ClientChannel::event_fd() const {
+  if (!std::exchange(event_fd_taken_, true) && attached_) {
+    client_.bells().Add(attached_->bell.get(), event_fd_.get());
+  }
+  return event_fd_.get();
 }
 
 bool ClientChannel::Wait(std::chrono::nanoseconds timeout) {
@@ -226,12 +229,14 @@ bool ClientChannel::Wait(std::chrono::nanoseconds timeout) {
     const std::int64_t now = NowNs();
     if (now >= until) return false;
     if (attached_ && now < begin + kSpinNs) continue;
+    TakeCalls();
     if (attached_ && Hush(attached_->bell.get()) && !attached_->ring->GoToSleep()) continue;
-    pollfd event{event_fd_.get(), POLLIN, 0};
+    pollfd events[2]{{event_fd_.get(), POLLIN, 0}, {-1, POLLIN, 0}};
+    if (attached_) events[1].fd = attached_->bell.get();
     // Of a daemon that has gone only the watcher says for certain that it has.
     const std::int64_t longest = std::min<std::int64_t>(until - now, 100'000'000);
     const timespec wait{longest / 1'000'000'000, longest % 1'000'000'000};
-    ::ppoll(&event, 1, &wait, nullptr);
+    ::ppoll(events, 2, &wait, nullptr);
   }
 }
 

@@ -33,7 +33,7 @@ class ClientChannel final : public Channel {
   Status Submit(FlushRequest& request) override;
   std::size_t Poll(std::span<Request*> done) override;
   bool Wait(std::chrono::nanoseconds timeout) override;
-  int event_fd() const override { return event_fd_.get(); }
+  int event_fd() const override;
   void Release(GetRequest& /*request*/) override {}  // views lie in the caller's memory
 
  private:
@@ -83,12 +83,13 @@ class ClientChannel final : public Channel {
   void FillViews(GetRequest& get, std::span<const Segment> segments) const;
   void Collect();
   void ShowDone();
+  void TakeCalls();
   std::span<const Segment> SegmentsOf(const Operation& operation, std::uint32_t key) const;
 
   Client& client_;
-  Descriptor event_fd_;  // an epoll of the bell and of `local_`
-  Descriptor local_;     // an eventfd: something is done here
-  bool local_called_ = false;
+  Descriptor event_fd_;
+  mutable bool event_fd_taken_ = false;  // the client's watcher writes it when the bell rings
+  bool local_called_ = false;            // it was written: something is done here
   std::unique_ptr<Attachment> attached_;
   Arena arguments_;
   Arena copies_;

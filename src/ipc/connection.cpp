@@ -113,11 +113,15 @@ bool Connection::ReceiveAll(std::span<std::byte> room, std::vector<Descriptor>& 
   return true;
 }
 
-bool Connection::AwaitEnd(int stop) {
-  pollfd events[2]{{socket_.get(), POLLRDHUP, 0}, {stop, POLLIN, 0}};
-  while (events[0].revents == 0 && events[1].revents == 0) ::poll(events, 2, -1);
+bool Connection::AwaitEnd(int stop, Bells& bells) {
+  pollfd events[3]{{socket_.get(), POLLRDHUP, 0}, {stop, POLLIN, 0}, {bells.fd(), POLLIN, 0}};
+  while (events[0].revents == 0 && events[1].revents == 0) {
+    ::poll(events, 3, -1);
+    if (events[2].revents != 0) bells.PassOn();
+  }
   if (events[0].revents == 0) return false;
   ended_.store(true, std::memory_order_release);
+  bells.CallAll();
   return true;
 }
 

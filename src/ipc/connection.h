@@ -9,6 +9,7 @@
 
 #include "base/descriptor.h"
 #include "base/mutex.h"
+#include "ipc/bells.h"
 #include "ipc/protocol.h"
 #include "ipc/wire.h"
 #include "kvpool/result.h"
@@ -33,8 +34,8 @@ class Connection {
 
   // The daemon has closed its side: nothing of it touches shared memory any more.
   bool ended() const { return ended_.load(std::memory_order_acquire); }
-  // Waits for that; false: `stop` became readable first.
-  bool AwaitEnd(int stop);
+  // Waits for that, and passes on bells meanwhile; false: `stop` became readable first.
+  bool AwaitEnd(int stop, Bells& bells);
 
  private:
   Result<void> SayHello();

@@ -103,7 +103,9 @@ class Daemon:
         root = pathlib.Path(f"/proc/{self.process.pid}")
         targets = [link_of(fd) for fd in (root / "fd").iterdir()]
         maps = (root / "maps").read_text()
-        return (sum("kvpool-presence" not in one for one in targets), len(list((root / "task").iterdir())),
+        threads = [text_of(task / "comm") for task in (root / "task").iterdir()]
+        return (sum("kvpool-presence" not in one for one in targets),
+                sum(not name.startswith("iou-") for name in threads),  # io_uring's own come and go
                 sum(maps.count(f"memfd:{name} ") for name in ("kvpool", "kvpool-channel", "liar")))
 
 

@@ -109,6 +109,7 @@ class States(pools.FolderTest):
         other = self.open(self.path("pool.toml"), namespace={"dtype": "fp8_e4m3"})
         self.assertEqual(driver.found(other, ["a"]), [False])
 
+    @pools.in_process("a daemon's pool has many users")
     def test_one_process_owns_a_pool(self):
         path = self.pool()
         holder = self.held(path)
@@ -152,6 +153,7 @@ class States(pools.FolderTest):
                 lmcache.PoolConnector(**parameters)
             self.assertNotIn("\n", str(caught.exception))
 
+    @pools.in_process("the daemon has made it")
     def test_a_pool_file_that_is_not_there_is_an_error(self):
         with self.assertRaises(kvpool.Error):
             lmcache.PoolConnector(self.path("absent.toml"))
