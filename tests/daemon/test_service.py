@@ -38,6 +38,10 @@ class Commands(DaemonTest):
         again = run(KVPOOL, "info", "--pool", str(self.daemon.pool))
         self.assertEqual(blocks.stdout.splitlines()[0], again.stdout.splitlines()[0])
 
+    def test_a_program_in_c_uses_it(self):
+        ran = run(os.environ["KVPOOL_C_TEST"], self.daemon.pool)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+
     def test_info_opens_the_pool_itself_where_no_daemon_runs(self):
         self.daemon.stop()
         self.assertIn('pool "kvpool"', run(KVPOOL, "info", "--pool", str(self.daemon.pool)).stdout)
