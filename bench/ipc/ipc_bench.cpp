@@ -4,6 +4,7 @@
 //
 //   kvpool_ipc_bench POOL.toml [clients] [rounds]
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -77,6 +78,22 @@ class User {
     Count(get);
     return seconds;
   }
+  // Gets, one after the other, until `stop` is readable: bytes a second up to the last whole one.
+  double GetUntil(int stop) {
+    double bytes = 0;
+    double seconds = 0;
+    pollfd event{stop, POLLIN, 0};
+    const std::int64_t begin = Clock::Monotonic().NowNs();
+    for (;;) {
+      Get();
+      if (::poll(&event, 1, 0) > 0 && bytes != 0) break;  // the others may have ended theirs
+      bytes += kBlocks * kBlockBytes;
+      seconds = 1e-9 * static_cast<double>(Clock::Monotonic().NowNs() - begin);
+    }
+    char end = 0;
+    if (read(stop, &end, 1) != 1) _exit(0);
+    return bytes / seconds;
+  }
   // Microseconds.
   double Match() {
     const std::int64_t begin = Clock::Monotonic().NowNs();
@@ -138,6 +155,7 @@ class User {
     if (read(orders, &order, 1) != 1) _exit(0);
     if (order == 'g') answer = user.Get();
     if (order == 'G') answer = user.Get() + user.Get() + user.Get() + user.Get();
+    if (order == 's') answer = user.GetUntil(orders);
     if (order == 'm') answer = user.Match();
     if (order == '1') answer = user.GetOne();
     if (order == 'w') answer = static_cast<double>(user.wrong());
@@ -199,6 +217,24 @@ void Compare(User& here, const std::vector<RemoteUser>& clients, int rounds) {
   if (wrong != 0) std::exit(1);
 }
 
+// All clients at once for so long that it matters little who was first and who is last.
+void CompareSteady(User& here, const std::vector<RemoteUser>& clients) {
+  constexpr double kGets = 12;  // of each client, about
+  const double alone = Median({here.Get(), here.Get(), here.Get()});
+  for (const RemoteUser& client : clients) client.Tell('s');
+  std::this_thread::sleep_for(
+      std::chrono::duration<double>(kGets * alone * static_cast<double>(clients.size())));
+  for (const RemoteUser& client : clients) client.Tell('e');
+  std::vector<double> each;
+  for (const RemoteUser& client : clients) each.push_back(client.Hear());
+  const double sum = std::accumulate(each.begin(), each.end(), 0.0);
+  fmt::print(
+      "{} clients for {:.0f} gets each: {:.2f} GB/s, {:.3f} of one in-process, worst {:.3f} of a "
+      "fair share\n",
+      clients.size(), kGets, sum / 1e9, sum * alone / (kBlocks * kBlockBytes),
+      *std::min_element(each.begin(), each.end()) * static_cast<double>(each.size()) / sum);
+}
+
 int Main(int argc, char** argv) {
   if (argc < 2) {
     fmt::print(stderr, "usage: kvpool_ipc_bench POOL.toml [clients] [rounds]\n");
@@ -229,10 +265,11 @@ int Main(int argc, char** argv) {
   User here(*pool);
   here.Put();
   for (const RemoteUser& one : clients) {
-    one.Tell('s');
+    one.Tell('h');
     one.Hear();
   }
   Compare(here, clients, rounds);
+  CompareSteady(here, clients);
   for (const RemoteUser& one : clients) close(one.orders);
   while (wait(nullptr) > 0) {
   }

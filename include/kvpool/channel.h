@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "kvpool/request.h"
@@ -14,11 +15,19 @@ struct ChannelOptions {
   // Poll itself makes the progress and no pool thread works for this channel (benchmarks, the
   // simulator). Otherwise the pool's lanes do, and Poll only collects.
   bool caller_driven = false;
+
+  // Whose the channel is, for sharing out devices that more than one wants: tenants get by their
+  // weights, and a tenant's clients alike, however much each asks for; what one leaves, the others
+  // get. A client's requests of a kind are served in their order. With a daemon's pool this is the
+  // daemon's to say.
+  std::uint32_t tenant = 0;
+  std::uint32_t tenant_weight = 1;  // 1 to 1,000, the same for all channels of a tenant
+  std::uint64_t client = 0;         // below 2^63; 0: the channel is a client of its own
 };
 
 // Submit a batch the caller owns, Poll for what is done. Every request that Submit took is handed
 // back by Poll exactly once, and only when no device can touch its memory any more. Gets go before
-// puts on every lane's queue.
+// puts on every lane's queue, and both before requests of the background.
 // Threads: one at a time; open one channel per thread.
 class Channel {
  public:

@@ -129,6 +129,7 @@ typedef struct kvpool_request {
   size_t segment_count;
   int64_t deadline_ms; /* from submit; below 0: the pool file's */
   void* user;          /* the caller's; comes back with the completion */
+  int background;      /* puts and gets: other than 0: in the time that other requests leave */
 } kvpool_request;
 
 typedef struct kvpool_put_options {

@@ -23,6 +23,10 @@ struct Segment {
   MemoryKind kind = MemoryKind::kHost;
 };
 
+// The background gets the time of the devices that other requests leave, and every twentieth I/O
+// where they leave none: for prefetching and warming up.
+enum class Priority : std::uint8_t { kForeground, kBackground };
+
 // What every request has. With a daemon's pool any of its keys can end with kCancelled: the daemon
 // went away. The caller owns it and everything it points to, and leaves all of that
 // alone from Submit until Poll hands it back. It may then be changed and submitted again.
@@ -68,6 +72,8 @@ class PutRequest : public Request {
   // Places the blocks on drives only, and completes when drives and catalog would bring them back
   // after a power cut. Does not change a block that exists. Never declined.
   bool durable = false;
+
+  Priority priority = Priority::kForeground;
 };
 
 // Brings blocks back. Results: kOk, kNotFound (absent, evicted, failed verification or failed
@@ -80,6 +86,8 @@ class GetRequest : public Request {
   // Hands out memory-resident units in place, without a copy: views(i) then points into the pool,
   // read-only, until Channel::Release(get). Units on drives still land in `into`.
   bool lease = false;
+
+  Priority priority = Priority::kForeground;
 
   // Layers 0..n-1 of all keys are in place (or known to be missing, which results() tells at the
   // end). Threads: any, while the request is in flight or done.

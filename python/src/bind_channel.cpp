@@ -34,14 +34,14 @@ std::uint64_t Submit(ChannelCore& channel, const SpaceHandle& space, py::object 
 
 std::uint64_t SubmitPut(ChannelCore& channel, const SpaceHandle& space, py::object keys,
                         py::object blocks, std::optional<std::uint64_t> ordinal, py::object parent,
-                        bool durable, Seconds deadline, py::object user) {
+                        bool durable, bool background, Seconds deadline, py::object user) {
   return Submit(channel, space, std::move(user), space.space(), keys, blocks,
-                PutOptions{ordinal, std::move(parent), durable}, deadline);
+                PutOptions{ordinal, std::move(parent), durable, background}, deadline);
 }
 
 std::uint64_t SubmitGet(ChannelCore& channel, const SpaceHandle& space, py::object keys,
-                        py::object into, Seconds deadline, py::object user) {
-  return Submit(channel, space, std::move(user), space.space(), keys, into, deadline);
+                        py::object into, bool background, Seconds deadline, py::object user) {
+  return Submit(channel, space, std::move(user), space.space(), keys, into, background, deadline);
 }
 
 std::uint64_t SubmitDrop(ChannelCore& channel, const SpaceHandle& space, py::object keys,
@@ -85,11 +85,11 @@ void BindSubmits(py::class_<ChannelCore, std::shared_ptr<ChannelCore>>& channel)
   channel
       .def("submit_put", &SubmitPut, arg("space"), arg("keys"), arg("blocks"), py::kw_only(),
            arg("ordinal") = py::none(), arg("parent") = py::bytes(), arg("durable") = false,
-           arg("deadline") = py::none(), arg("user") = py::none(),
+           arg("background") = false, arg("deadline") = py::none(), arg("user") = py::none(),
            "Stores the blocks of keys that are absent; gives the request's id. Arguments as "
            "Space.put. Raises Busy when too much is in flight: poll first.")
       .def("submit_get", &SubmitGet, arg("space"), arg("keys"), arg("into"), py::kw_only(),
-           arg("deadline") = py::none(), arg("user") = py::none(),
+           arg("background") = false, arg("deadline") = py::none(), arg("user") = py::none(),
            "Brings blocks back into buffers; gives the request's id. Arguments as Space.get.")
       .def("submit_drop", &SubmitDrop, arg("space"), arg("keys"), py::kw_only(),
            arg("deadline") = py::none(), arg("user") = py::none(),

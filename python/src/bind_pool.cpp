@@ -58,14 +58,16 @@ py::dict Info(PoolHandle& handle) {
 }
 
 py::list Put(const SpaceHandle& space, py::object keys, py::object blocks,
-             std::optional<std::uint64_t> ordinal, py::object parent, bool durable,
+             std::optional<std::uint64_t> ordinal, py::object parent, bool durable, bool background,
              Seconds deadline) {
-  Call call(space.space(), keys, blocks, PutOptions{ordinal, std::move(parent), durable}, deadline);
+  Call call(space.space(), keys, blocks,
+            PutOptions{ordinal, std::move(parent), durable, background}, deadline);
   return space.Complete(call);
 }
 
-py::list Get(const SpaceHandle& space, py::object keys, py::object into, Seconds deadline) {
-  Call call(space.space(), keys, into, deadline);
+py::list Get(const SpaceHandle& space, py::object keys, py::object into, bool background,
+             Seconds deadline) {
+  Call call(space.space(), keys, into, background, deadline);
   return space.Complete(call);
 }
 
@@ -91,16 +93,18 @@ void BindSpace(py::module_& module) {
            "How many leading keys are present. In memory, no side effect, never waits for I/O.")
       .def("contains", &SpaceHandle::Contains, arg("keys"), "Key by key, whether it is present.")
       .def("put", &Put, arg("keys"), arg("blocks"), py::kw_only(), arg("ordinal") = py::none(),
-           arg("parent") = py::bytes(), arg("durable") = false, arg("deadline") = py::none(),
+           arg("parent") = py::bytes(), arg("durable") = false, arg("background") = false,
+           arg("deadline") = py::none(),
            "Stores the blocks of keys that are absent. A block is one buffer or a sequence of "
            "them, the same number for every key. `ordinal`: keys[i] is block ordinal + i of its "
            "context, and `parent` the key before keys[0]; None: no chain is known. `durable`: on "
-           "drives only, and a power cut would not lose it. `deadline`: seconds; None: the pool "
-           "file's.")
-      .def("get", &Get, arg("keys"), arg("into"), py::kw_only(), arg("deadline") = py::none(),
+           "drives only, and a power cut would not lose it. `background`: behind all that others "
+           "ask for, in the time that they leave. `deadline`: seconds; None: the pool file's.")
+      .def("get", &Get, arg("keys"), arg("into"), py::kw_only(), arg("background") = false,
+           arg("deadline") = py::none(),
            "Brings blocks back into writable buffers, which may be longer. The bytes of a key that "
            "is not OK are undefined: INVALID where its buffers are too short, NOT_FOUND where it "
-           "has to be computed.")
+           "has to be computed. `background`: as in put.")
       .def("drop", &Drop, arg("keys"), py::kw_only(), arg("deadline") = py::none(),
            "Removes blocks: OK or NOT_FOUND for each.")
       .def("flush", &Flush, arg("keys") = py::tuple(), py::kw_only(), arg("deadline") = py::none(),

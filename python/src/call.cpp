@@ -6,6 +6,13 @@
 #include "python/src/errors.h"
 
 namespace kvpool::python {
+namespace {
+
+Priority PriorityOf(bool background) {
+  return background ? Priority::kBackground : Priority::kForeground;
+}
+
+}  // namespace
 
 std::optional<std::chrono::milliseconds> Deadline(std::optional<double> seconds) {
   if (!seconds) return std::nullopt;
@@ -32,14 +39,16 @@ Call::Call(Space space, py::handle keys, py::handle blocks, PutOptions options, 
   put.ordinal = options.ordinal;
   put.parent = KeyBytes(parent_);
   put.durable = options.durable;
+  put.priority = PriorityOf(options.background);
 }
 
-Call::Call(Space space, py::handle keys, py::handle into, Seconds deadline)
+Call::Call(Space space, py::handle keys, py::handle into, bool background, Seconds deadline)
     : keys_(keys), buffers_(Access::kWrite) {
   auto& get = request_.emplace<GetRequest>();
   Aim(get, space, deadline);
   buffers_.AddBlocks(into, keys_.size());
   get.into = buffers_.segments();
+  get.priority = PriorityOf(background);
 }
 
 Call::Call(Drop, Space space, py::handle keys, Seconds deadline)

@@ -18,6 +18,7 @@ struct PutOptions {
   std::optional<std::uint64_t> ordinal;
   pybind11::object parent;
   bool durable = false;
+  bool background = false;
 };
 
 // Seconds, as Python counts them, to the pool's. Raises Invalid for less than none.
@@ -36,7 +37,8 @@ class Call {
 
   Call(Space space, pybind11::handle keys, pybind11::handle blocks, PutOptions options,
        Seconds deadline);
-  Call(Space space, pybind11::handle keys, pybind11::handle into, Seconds deadline);
+  Call(Space space, pybind11::handle keys, pybind11::handle into, bool background,
+       Seconds deadline);
   Call(Drop, Space space, pybind11::handle keys, Seconds deadline);
   Call(Flush, Space space, pybind11::handle keys, Seconds deadline);
 

@@ -20,6 +20,8 @@ inline constexpr std::uint32_t kMaxUnitsPerBlock = 4096;
 inline constexpr std::size_t kMaxRequestsPerChannel = 1024;
 inline constexpr std::size_t kMaxRememberedKeys = 1 << 20;  // that were put and not stored
 
+inline constexpr std::uint32_t kMaxTenantWeight = 1000;
+
 inline constexpr std::size_t kMaxSocketBytes = 107;  // of a socket's path: the kernel's
 
 // Space on a device is handed out in slabs; a slab is cut into equal slots of one space.

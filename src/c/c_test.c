@@ -51,6 +51,21 @@ static void write_pool_file(struct bed* bed) {
   fclose(file);
 }
 
+/* Without a catalog, beside the other one; all blocks take a third of a second. */
+static void write_slow_pool_file(const struct bed* bed, char* path, size_t bytes) {
+  FILE* file;
+  snprintf(path, bytes, "%s/slow.toml", bed->folder);
+  file = fopen(path, "w");
+  if (file == NULL) exit(1);
+  fputs(
+      "[pool]\nversion = 1\n\n"
+      "[[device]]\nname = \"ram\"\nkind = \"memory\"\ncapacity = \"16MiB\"\n"
+      "read_bandwidth = \"1MB/s\"\nwrite_bandwidth = \"1MB/s\"\n"
+      "slow = { bandwidth = \"1MB/s\" }\n",
+      file);
+  fclose(file);
+}
+
 static void remove_files(const struct bed* bed) {
   char command[128];
   snprintf(command, sizeof command, "rm -r '%s'", bed->folder);
@@ -256,6 +271,48 @@ static void test_exactly_once(struct bed* bed) {
   for (i = 0; i < 2000; ++i) EXPECT(seen[i] == ((int)i < taken ? 1 : 0));
 }
 
+static int ends_next(kvpool_channel* channel, uint64_t id) {
+  kvpool_completion done = {0};
+  EXPECT(kvpool_wait(channel, 60000) == 1);
+  return kvpool_poll(channel, &done, 1) == 1 && done.id == id;
+}
+
+/* One block, behind gets of all of them, passes these where they are of the background. */
+static void test_background(struct bed* bed) {
+  char path[128];
+  kvpool_pool* pool = NULL;
+  kvpool_channel* channel = NULL;
+  kvpool_space_spec spec = {0};
+  kvpool_request put = request_of(bed, bed->from, NULL);
+  kvpool_request all = request_of(bed, bed->into, NULL);
+  kvpool_request one = all;
+  uint64_t first = 0, second = 0, third = 0;
+  int background;
+  write_slow_pool_file(bed, path, sizeof path);
+  spec.model = "test";
+  spec.layers = 1;
+  EXPECT(kvpool_open(path, 1, &pool, NULL) == KVPOOL_OK);
+  EXPECT(kvpool_open_space(pool, &spec, &put.space, NULL) == KVPOOL_OK);
+  EXPECT(kvpool_open_channel(pool, &channel, NULL) == KVPOOL_OK);
+  all.space = one.space = put.space;
+  one.key_count = 1;
+  one.segment_count = 2;
+  put.background = 1;
+  EXPECT(kvpool_submit_put(channel, &put, NULL, &first) == KVPOOL_OK);
+  EXPECT(ends_next(channel, first));
+  for (background = 0; background <= 1; ++background) {
+    all.background = background;
+    EXPECT(kvpool_submit_get(channel, &all, 0, &first) == KVPOOL_OK);
+    EXPECT(kvpool_submit_get(channel, &all, 0, &second) == KVPOOL_OK);
+    EXPECT(kvpool_submit_get(channel, &one, 0, &third) == KVPOOL_OK);
+    EXPECT(ends_next(channel, first) == !background);
+    EXPECT(ends_next(channel, background ? first : second));
+    EXPECT(ends_next(channel, background ? second : third));
+  }
+  kvpool_close_channel(channel);
+  EXPECT(kvpool_close(pool, NULL) == KVPOOL_OK);
+}
+
 int main(int argc, char** argv) {
   struct bed* bed = calloc(1, sizeof *bed);
   kvpool_error error = {0};
@@ -285,6 +342,7 @@ int main(int argc, char** argv) {
   test_memory(bed);
   test_bad_input(bed);
   test_exactly_once(bed);
+  if (argc == 1) test_background(bed);
   put = request_of(bed, bed->from, NULL);
   EXPECT(kvpool_submit_put(bed->channel, &put, NULL, NULL) == KVPOOL_OK);
   kvpool_close_channel(bed->channel); /* with a request in flight */

@@ -47,6 +47,10 @@ std::unique_ptr<Flight> Make(const kvpool_request& from) {
   return flight;
 }
 
+Priority PriorityOf(const kvpool_request& request) {
+  return request.background != 0 ? Priority::kBackground : Priority::kForeground;
+}
+
 Request& RequestOf(Flight& flight) {
   return std::visit([](auto& request) -> Request& { return request; }, flight.request);
 }
@@ -164,6 +168,7 @@ kvpool_status kvpool_submit_put(kvpool_channel* channel, const kvpool_request* r
                                 const kvpool_put_options* options, uint64_t* id) {
   return SubmitA<kvpool::PutRequest>(channel, request, id, [&](auto& put, Flight& flight) {
     put.from = flight.segments;
+    put.priority = kvpool::c::PriorityOf(*request);
     if (options == nullptr) return;
     if (options->ordinal >= 0) put.ordinal = static_cast<std::uint64_t>(options->ordinal);
     put.parent = {static_cast<const char*>(options->parent.data), options->parent.bytes};
@@ -175,6 +180,7 @@ kvpool_status kvpool_submit_get(kvpool_channel* channel, const kvpool_request* r
                                 uint64_t* id) {
   return SubmitA<kvpool::GetRequest>(channel, request, id, [&](auto& get, Flight& flight) {
     get.into = flight.segments;
+    get.priority = kvpool::c::PriorityOf(*request);
     get.lease = lease != 0;
   });
 }

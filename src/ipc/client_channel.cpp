@@ -91,14 +91,14 @@ Result<void> ClientChannel::Attach() {
 // What the daemon had of the channel has gone with it.
 void ClientChannel::Detach() {
   while (const auto completion = attached_->ring->Collect()) EndPart(*completion);
-  for (Operation* operation : std::exchange(waiting_, {})) Fail(*operation, Status::kCancelled);
+  for (auto& waiting : waiting_) {
+    for (Operation* operation : std::exchange(waiting, {})) Fail(*operation, Status::kCancelled);
+  }
   for (Part& one : parts_) {
     if (one.operation == nullptr) continue;
     const Part part = std::exchange(one, {});
     TakeResults(part, Status::kCancelled);
-    arguments_.Give(part.arguments);
-    copies_.Give(part.copies);
-    --part.operation->parts;
+    TakeBack(part);
     FinishIfDone(*part.operation);
   }
   client_.bells().Remove(attached_->bell.get());
@@ -111,14 +111,15 @@ void ClientChannel::DetachIfEnded() {
 }
 
 ClientChannel::Operation& ClientChannel::Begin(RequestKind kind, Request& request,
-                                               std::span<const Segment> segments) {
+                                               std::span<const Segment> segments,
+                                               Priority priority) {
   if (resting_.empty()) {
     operations_.push_back(std::make_unique<Operation>());
     resting_.push_back(operations_.back().get());
   }
   Operation& operation = *resting_.back();
   resting_.pop_back();
-  operation = {.request = &request, .kind = kind, .segments = segments};
+  operation = {.request = &request, .kind = kind, .segments = segments, .priority = priority};
   if (request.deadline) {
     const auto ms = std::clamp<std::int64_t>(request.deadline->count(), 0, kForeverNs / 1'000'000);
     operation.deadline_ns = NowNs() + ms * 1'000'000;
@@ -129,7 +130,8 @@ ClientChannel::Operation& ClientChannel::Begin(RequestKind kind, Request& reques
   return operation;
 }
 
-Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const Segment> segments) {
+Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const Segment> segments,
+                            Priority priority) {
   if (in_flight_ >= kMaxRequestsPerChannel) return Status::kBusy;
   if (request.keys.size() > kMaxBatchKeys || !client_.Find(request.space)) return Status::kInvalid;
   if (request.keys.empty() ? !segments.empty() : segments.size() % request.keys.size() != 0) {
@@ -137,25 +139,26 @@ Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const 
   }
   if (segments.size() > kMaxSegments) return Status::kInvalid;
   DetachIfEnded();
-  Operation& operation = Begin(kind, request, segments);
+  Operation& operation = Begin(kind, request, segments, priority);
   if (!attached_ && !Attach()) {
     Fail(operation, Status::kCancelled);
     ShowDone();
-  } else if (!waiting_.empty() || !StartParts(operation)) {
-    waiting_.push_back(&operation);
+  } else {
+    waiting_[static_cast<std::size_t>(priority)].push_back(&operation);
+    StartWaiting();
   }
   return Status::kOk;
 }
 
 Status ClientChannel::Submit(PutRequest& request) {
   if (!request.keys.empty() && request.from.empty()) return Status::kInvalid;
-  return Start(RequestKind::kPut, request, request.from);
+  return Start(RequestKind::kPut, request, request.from, request.priority);
 }
 
 Status ClientChannel::Submit(GetRequest& request) {
   RequestAccess::LayersReady(request).store(0, std::memory_order_relaxed);
   RequestAccess::BlockBytes(request).assign(request.keys.size(), 0);
-  return Start(RequestKind::kGet, request, request.into);
+  return Start(RequestKind::kGet, request, request.into, request.priority);
 }
 
 Status ClientChannel::Submit(DropRequest& request) {
@@ -170,7 +173,14 @@ void ClientChannel::Collect() {
   DetachIfEnded();
   if (!attached_) return;
   while (const auto completion = attached_->ring->Collect()) EndPart(*completion);
-  while (!waiting_.empty() && StartParts(*waiting_.front())) waiting_.pop_front();
+  StartWaiting();
+}
+
+void ClientChannel::StartWaiting() {
+  for (auto& waiting : waiting_) {
+    while (!waiting.empty() && StartParts(*waiting.front())) waiting.pop_front();
+    if (!waiting.empty()) return;
+  }
 }
 
 // The event shall be readable for as long as Poll has something.

@@ -1,6 +1,7 @@
 // ClientChannel: a channel whose requests a daemon carries out.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <span>
@@ -43,7 +44,8 @@ class ClientChannel final : public Channel {
     std::span<const Segment> segments;
     std::uint32_t next_key = 0;  // of the next part
     std::uint32_t parts = 0;     // in flight
-    bool whole = false;          // it has no keys, or all of them are under way or ended
+    Priority priority = Priority::kForeground;
+    bool whole = false;  // it has no keys, or all of them are under way or ended
     std::int64_t deadline_ns = -1;
   };
   struct Part {  // by slot
@@ -68,14 +70,18 @@ class ClientChannel final : public Channel {
   Result<void> Attach();
   void Detach();
   void DetachIfEnded();
-  Status Start(RequestKind kind, Request& request, std::span<const Segment> segments);
-  Operation& Begin(RequestKind kind, Request& request, std::span<const Segment> segments);
+  Status Start(RequestKind kind, Request& request, std::span<const Segment> segments,
+               Priority priority = Priority::kForeground);
+  Operation& Begin(RequestKind kind, Request& request, std::span<const Segment> segments,
+                   Priority priority);
   bool StartParts(Operation& operation);
   bool StartPart(Operation& operation);
   std::uint64_t Gather(const Operation& operation, Part& part);
   void PlaceCopies(const Operation& operation, const Part& part);
   Submission Describe(const Operation& operation, const Part& part) const;
   void EndPart(const Completion& completion);
+  void TakeBack(const Part& part);
+  void StartWaiting();
   void TakeResults(const Part& part, Status whole);
   void CopyOut(const Part& part) const;
   void Fail(Operation& operation, Status status);
@@ -96,7 +102,8 @@ class ClientChannel final : public Channel {
   std::vector<Part> parts_;
   std::vector<std::unique_ptr<Operation>> operations_;
   std::vector<Operation*> resting_;
-  std::deque<Operation*> waiting_;  // for room, in order
+  std::array<std::deque<Operation*>, 2> waiting_;  // for room, in order; by priority
+  std::uint32_t background_copies_ = 0;            // parts in flight: they leave room for others
   std::deque<Operation*> ready_;
   std::size_t in_flight_ = 0;
   std::vector<SegmentRecord> records_;  // scratch

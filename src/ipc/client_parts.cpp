@@ -7,6 +7,11 @@
 #include "ipc/client_channel.h"
 
 namespace kvpool::ipc {
+namespace {
+
+constexpr std::uint32_t kMostBackgroundCopies = 2;  // of the four that there is room for
+
+}  // namespace
 
 std::span<const Segment> ClientChannel::SegmentsOf(const Operation& operation,
                                                    std::uint32_t key) const {
@@ -42,7 +47,9 @@ bool ClientChannel::StartPart(Operation& operation) {
   Arguments arguments{.keys = keys, .parent = parent, .segments = records_};
   part.layout = arguments.Layout();
   const auto room = arguments_.Take(part.layout.bytes);
-  const auto copies = copied == 0 ? Arena::Piece{} : copies_.Take(copied);
+  const bool fills_gaps = operation.priority == Priority::kBackground && copied != 0;
+  const bool may_copy = !fills_gaps || background_copies_ < kMostBackgroundCopies;
+  const auto copies = copied == 0 ? Arena::Piece{} : may_copy ? copies_.Take(copied) : std::nullopt;
   if (!room || !copies) {
     if (room) arguments_.Give(*room);
     if (copies) copies_.Give(*copies);
@@ -57,6 +64,7 @@ bool ClientChannel::StartPart(Operation& operation) {
   operation.next_key += part.keys;
   operation.whole = operation.next_key == operation.request->keys.size();
   ++operation.parts;
+  if (fills_gaps) ++background_copies_;
   // What is copied is in place when all of it is, at the end.
   if (operation.kind == RequestKind::kGet && copied == 0) {
     auto& progress = attached_->ring->Progress(*slot);
@@ -127,6 +135,7 @@ Submission ClientChannel::Describe(const Operation& operation, const Part& part)
     const std::int64_t left = operation.deadline_ns - Clock::Monotonic().NowNs();
     submission.deadline_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(left, 0));
   }
+  if (operation.priority == Priority::kBackground) submission.flags |= kInBackground;
   if (operation.kind != RequestKind::kPut) return submission;
   const auto& put = static_cast<const PutRequest&>(*operation.request);
   if (put.durable) submission.flags |= kDurable;
@@ -143,10 +152,17 @@ void ClientChannel::EndPart(const Completion& completion) {
   Operation& operation = *part.operation;
   TakeResults(part, static_cast<Status>(completion.status));
   if (operation.kind == RequestKind::kGet && part.copies.bytes != 0) CopyOut(part);
+  TakeBack(part);
+  FinishIfDone(operation);
+}
+
+void ClientChannel::TakeBack(const Part& part) {
   arguments_.Give(part.arguments);
   copies_.Give(part.copies);
-  --operation.parts;
-  FinishIfDone(operation);
+  if (part.operation->priority == Priority::kBackground && part.copies.bytes != 0) {
+    --background_copies_;
+  }
+  --part.operation->parts;
 }
 
 void ClientChannel::TakeResults(const Part& part, Status whole) {

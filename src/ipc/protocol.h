@@ -143,6 +143,7 @@ enum class RequestKind : std::uint8_t { kGet = 0, kPut = 1, kDrop = 2, kFlush = 
 inline constexpr std::uint8_t kHasOrdinal = 1;
 inline constexpr std::uint8_t kDurable = 2;
 inline constexpr std::uint8_t kHasDeadline = 4;
+inline constexpr std::uint8_t kInBackground = 8;
 
 struct Submission {
   std::uint64_t id = 0;  // slot, and above it how often that was used before

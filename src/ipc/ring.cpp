@@ -37,7 +37,7 @@ DaemonRing::Took DaemonRing::Take(Submission& submission) {
   const std::uint32_t slot = SlotOf(submission.id);
   if (slot >= depth_ || slots_[slot].in_flight || submission.id >> 32 != slots_[slot].uses ||
       submission.kind > RequestKind::kFlush || submission.zero != 0 || submission.zero2 != 0 ||
-      (submission.flags & ~(kHasOrdinal | kDurable | kHasDeadline)) != 0) {
+      (submission.flags & ~(kHasOrdinal | kDurable | kHasDeadline | kInBackground)) != 0) {
     return Took::kViolation;
   }
   slots_[slot] = {slots_[slot].uses + 1, true};

@@ -79,6 +79,7 @@ Operation& ChannelImpl::Begin(OperationKind kind, Request& request) {
   }
   operation->Reset(kind, request, parts_.devices);
   operation->sink = this;
+  operation->flow = parts_.flow;
   const std::int64_t patience =
       request.deadline ? Nanoseconds(*request.deadline) : parts_.deadline_ns;
   operation->deadline_ns = parts_.clock->NowNs() + patience;
@@ -105,6 +106,7 @@ Status ChannelImpl::Submit(PutRequest& request) {
   Operation& operation = Begin(OperationKind::kPut, request);
   operation.segments.assign(request.from.begin(), request.from.end());
   operation.durable = request.durable;
+  operation.priority = request.priority;
   parts_.store->PlanPut(request, operation);
   operation.Start(0);
   Dispatch(operation);
@@ -117,6 +119,7 @@ Status ChannelImpl::Submit(GetRequest& request) {
   Operation& operation = Begin(OperationKind::kGet, request);
   operation.segments.assign(request.into.begin(), request.into.end());
   operation.lease = request.lease;
+  operation.priority = request.priority;
   parts_.store->PlanGet(request, operation);
   operation.Start(parts_.store->LayersOf(request.space));
   Dispatch(operation);

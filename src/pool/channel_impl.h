@@ -26,6 +26,7 @@ struct ChannelParts {
   std::int64_t deadline_ns = 0;                         // of requests that name none
   std::span<const std::vector<Lane*>> lanes_of_device;  // who serves which device
   std::size_t devices = 0;
+  FlowId flow;                     // of its requests
   std::unique_ptr<Lane> own_lane;  // caller-driven: the only lane
   bool threads = true;             // off: nobody but the caller moves anything, and Wait does not
 };

@@ -14,8 +14,6 @@ namespace kvpool::pool {
 namespace {
 
 constexpr std::size_t kAtOnce = 2;  // I/Os that one Step issues, and ends
-constexpr std::uint32_t kBackgroundDepth = 4;
-constexpr std::uint32_t kUrgentShare = 4;  // of requests' I/Os before an urgent one behind them
 constexpr std::int64_t kPollGivenUpNs = 10'000'000;
 
 // A unit is usable when the whole I/O that carries it is done, so an I/O must not take long beside
@@ -64,11 +62,7 @@ LaneQueue::~LaneQueue() {
 }
 
 void LaneQueue::Add(DeviceBatch& batch) {
-  const Operation& operation = *batch.operation;
-  auto& batches = operation.background                    ? background_
-                  : operation.kind == OperationKind::kGet ? gets_
-                                                          : puts_;
-  batches.push_back(&batch);
+  waiting_.Add(batch);
   next_deadline_ns_ = std::min(next_deadline_ns_, batch.operation->deadline_ns);
 }
 
@@ -104,63 +98,32 @@ bool LaneQueue::Issue() {
   std::array<device::Io*, kAtOnce> ios;
   std::size_t count = 0;
   while (count < kAtOnce && !free_.empty()) {
-    const Issued issued = IssueNext();
-    if (issued.what != Issued::kTransfer) break;
-    ios[count++] = &issued.transfer->io;
+    Transfer* const transfer = IssueNext();
+    if (transfer == nullptr) break;
+    ios[count++] = &transfer->io;
   }
   if (count == 0) return false;
   KVPOOL_CHECK(queue_->Submit({ios.data(), count}) == count);
   return true;
 }
 
-LaneQueue::Issued LaneQueue::IssueNext() {
-  LetGoOfExhausted(background_);
-  const bool urgent = !background_.empty() && ahead_ >= kUrgentShare &&
-                      background_in_flight_ < kBackgroundDepth &&
-                      background_.front()->operation->urgent.load(std::memory_order_relaxed);
-  if (!urgent) {
-    Issued issued = IssueFrom(gets_);
-    if (issued.what == Issued::kNothing) issued = IssueFrom(puts_);
-    if (issued.what == Issued::kTransfer) ++ahead_;
-    if (issued.what != Issued::kNothing) return issued;
-    // The device is not idle as long as it works on a request.
-    if (in_flight_ != background_in_flight_) return issued;
-  }
-  // A request that comes now must not wait for long.
-  if (background_in_flight_ >= kBackgroundDepth) return {Issued::kNothing, nullptr};
-  const Issued issued = IssueFrom(background_);
-  if (issued.what == Issued::kTransfer) {
-    ++background_in_flight_;
-    ahead_ = 0;
-  }
-  return issued;
-}
-
-void LaneQueue::LetGoOfExhausted(std::deque<DeviceBatch*>& batches) {
-  while (!batches.empty() && batches.front()->Exhausted()) {
-    Operation& operation = *batches.front()->operation;
-    batches.pop_front();
-    operation.LetGo();
-  }
-}
-
-LaneQueue::Issued LaneQueue::IssueFrom(std::deque<DeviceBatch*>& batches) {
-  for (;;) {
-    LetGoOfExhausted(batches);
-    if (batches.empty()) return {Issued::kNothing, nullptr};
-    DeviceBatch& batch = *batches.front();
+// Null: nothing may be issued now, or no staging is free for it.
+LaneQueue::Transfer* LaneQueue::IssueNext() {
+  while (DeviceBatch* const batch = waiting_.Next()) {
     Transfer& transfer = *free_.back();
-    if (!TakeRun(batch, transfer)) {
-      if (batch.Exhausted()) continue;
-      return {Issued::kStalled, nullptr};
+    if (!TakeRun(*batch, transfer)) {
+      if (batch->Exhausted()) continue;
+      return nullptr;
     }
     free_.pop_back();
+    waiting_.Issued(transfer.io.bytes);
     PrepareIo(transfer);
     transfer.stage = Transfer::Stage::kFlying;
     if (in_flight_++ == 0) progress_ns_ = now_ns_;
-    next_deadline_ns_ = std::min(next_deadline_ns_, batch.operation->deadline_ns);
-    return {Issued::kTransfer, &transfer};
+    StepBy(batch->operation->deadline_ns);
+    return &transfer;
   }
+  return nullptr;
 }
 
 std::uint32_t LaneQueue::Padded(std::uint32_t bytes) const {
@@ -250,7 +213,7 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
   for (std::uint32_t i = 0; put && i < transfer.count; ++i) {
     UnitWork& work = operation.UnitAt(*transfer.batch, transfer.first + i);
     // What is moved was verified, and keeps its checksum.
-    if (verify_ && !operation.background) work.checksum = ChecksumOf(operation, work);
+    if (verify_ && !operation.moves) work.checksum = ChecksumOf(operation, work);
     if (transfer.staging == nullptr) continue;
     scratch_.clear();
     Pieces(operation, work, scratch_);
@@ -341,7 +304,7 @@ void LaneQueue::Complete(Transfer& transfer) {
       transfer.stage = Transfer::Stage::kFree;
       free_.push_back(&transfer);
       --in_flight_;
-      if (operation.background) --background_in_flight_;
+      waiting_.Ended(operation);
       operation.UnitDone(work, last);
       return;
     }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -14,14 +13,14 @@
 #include "pool/operation.h"
 #include "pool/speed_meter.h"
 #include "pool/staging.h"
+#include "pool/waiting_work.h"
 
 namespace kvpool::pool {
 
 // Turns runs of units into few large I/Os: neighbours on the device that follow each other in the
 // order of retrieval become one transfer. Bytes land in place where the device can reach them, in
 // staging where it cannot (an unaligned address, a tail); a lease of mapped memory moves nothing.
-// Gets go before puts, and both before a mover's work, unless that is urgent: then it has every
-// fifth I/O.
+// Whose turn it is: WaitingWork.
 //
 // A request is told of its units at its deadline and a short grace, whatever the device does. A
 // transfer that the device does not let go of is given up then: the Transfer stays for the device
@@ -48,9 +47,7 @@ class LaneQueue {
   std::int64_t NextStepNs() const;
   // It has work whose end is only found by looking.
   bool Spins() const { return traits_.needs_polling && !Idle(); }
-  bool Idle() const {
-    return in_flight_ == 0 && gets_.empty() && puts_.empty() && background_.empty();
-  }
+  bool Idle() const { return in_flight_ == 0 && waiting_.empty(); }
   // Another device stands in the place of the one that it is on.
   bool Replaced() const { return slot_.replaced.load(std::memory_order_acquire) != replaced_; }
   // The device holds transfers that were given up.
@@ -77,16 +74,10 @@ class LaneQueue {
     std::vector<std::uint64_t> quarantined;  // slots of a write that was given up
     std::vector<iovec> pieces;
   };
-  struct Issued {
-    enum What : std::uint8_t { kTransfer, kNothing, kStalled } what;
-    Transfer* transfer;
-  };
 
   std::size_t Collect();
   bool Issue();
-  Issued IssueNext();
-  Issued IssueFrom(std::deque<DeviceBatch*>& batches);
-  void LetGoOfExhausted(std::deque<DeviceBatch*>& batches);
+  Transfer* IssueNext();
   bool TakeRun(DeviceBatch& batch, Transfer& transfer);
   bool Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position, Path path);
   bool Pieces(Operation& operation, const UnitWork& work, std::vector<iovec>& pieces) const;
@@ -119,17 +110,13 @@ class LaneQueue {
   const bool verify_;
   const std::uint32_t max_run_bytes_;
   BusyWatch watch_;
-  std::deque<DeviceBatch*> gets_;
-  std::deque<DeviceBatch*> puts_;
-  std::deque<DeviceBatch*> background_;
-  std::uint32_t ahead_ = 0;  // requests' I/Os since the last one of the background
+  WaitingWork waiting_;
   std::vector<std::unique_ptr<Transfer>> transfers_;
   std::vector<Transfer*> free_;
   std::vector<device::Io*> done_;
   std::vector<iovec> scratch_;
   UnitChecksum checksum_;
-  std::uint32_t in_flight_ = 0;             // without what was given up
-  std::uint32_t background_in_flight_ = 0;  // of these
+  std::uint32_t in_flight_ = 0;  // without what was given up
   std::uint32_t abandoned_ = 0;
   bool stages_reads_ = false;     // in this Step
   std::int64_t progress_ns_ = 0;  // when the device last gave anything back, or began to work

@@ -51,22 +51,19 @@ void LaneQueue::Expire() {
   if (longest_held_ns >= 0) slot_.health.MissedDeadline(longest_held_ns);
 }
 
+// What is left of these is let go of at once: a device that holds every transfer lets nothing be
+// issued.
 void LaneQueue::ExpireWaiting(bool drained) {
-  for (auto* batches : {&gets_, &puts_, &background_}) {
-    for (DeviceBatch* batch : *batches) {
-      if (batch->Exhausted()) continue;
-      const std::int64_t deadline = batch->operation->deadline_ns;
-      if (now_ns_ >= deadline) {
-        ExpireRest(*batch, Status::kTimedOut);
-      } else if (drained) {
-        ExpireRest(*batch, Status::kIoError);
-      } else {
-        StepBy(deadline);
-      }
+  waiting_.ForEach([&](DeviceBatch& batch) {
+    const std::int64_t deadline = batch.operation->deadline_ns;
+    if (now_ns_ >= deadline) {
+      ExpireRest(batch, Status::kTimedOut);
+    } else if (drained) {
+      ExpireRest(batch, Status::kIoError);
+    } else {
+      StepBy(deadline);
     }
-    // Not left to the next issue: a device that holds every transfer lets nothing be issued.
-    LetGoOfExhausted(*batches);
-  }
+  });
 }
 
 void LaneQueue::ExpireTransfer(Transfer& transfer, bool drained) {
@@ -119,7 +116,7 @@ void LaneQueue::GiveUp(Transfer& transfer) {
   transfer.stage = Transfer::Stage::kAbandoned;
   transfer.batch = nullptr;
   --in_flight_;
-  if (operation.background) --background_in_flight_;
+  waiting_.Ended(operation);
   ++abandoned_;
   slot_.health.Abandoned();
   // The operation may be finished, and gone, with its last unit.

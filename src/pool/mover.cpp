@@ -166,7 +166,7 @@ void Mover::Prepare(Operation& operation, OperationKind kind, Request& request, 
   trip.names.assign(trip.move.units.size(), Key{});
   request.keys = trip.names;
   operation.Reset(kind, request, parts_.slots.size());
-  operation.background = true;
+  operation.moves = true;
   operation.sink = this;
   operation.deadline_ns = parts_.clock->NowNs() + parts_.deadline_ns;
   for (std::size_t i = 0; i < trip.move.units.size(); ++i) {

@@ -11,7 +11,8 @@ void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t 
   kind = new_kind;
   request = &new_request;
   segments.clear();
-  lease = durable = background = false;
+  lease = durable = moves = false;
+  priority = Priority::kForeground;
   urgent.store(false, std::memory_order_relaxed);
   results_ = &RequestAccess::Results(new_request);
   results_->assign(new_request.keys.size(), Status::kOk);

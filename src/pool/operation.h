@@ -11,6 +11,7 @@
 #include "index/index.h"
 #include "kvpool/request.h"
 #include "layout/extent.h"
+#include "pool/flow_id.h"
 
 namespace kvpool::pool {
 
@@ -64,7 +65,9 @@ class Operation {
   OperationKind kind = OperationKind::kGet;
   bool lease = false;
   bool durable = false;
-  bool background = false;          // a mover's: goes last
+  FlowId flow;  // whose it is
+  Priority priority = Priority::kForeground;
+  bool moves = false;               // the mover's: goes last
   std::atomic<bool> urgent{false};  // ... but not for ever
   Request* request = nullptr;
   std::vector<Segment> segments;  // copied: a lane may look at them while the caller polls the end

@@ -116,7 +116,17 @@ Result<Space> PoolImpl::OpenSpace(const SpaceSpec& spec) {
   return Space{*recorded};
 }
 
+FlowId PoolImpl::FlowOf(const ChannelOptions& options) {
+  constexpr std::uint64_t kOwn = std::uint64_t{1} << 63;  // numbers that nobody else gives
+  return {.tenant = options.tenant,
+          .tenant_weight = options.tenant_weight,
+          .client = options.client != 0 ? options.client : kOwn + channels_opened_.fetch_add(1)};
+}
+
 Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& options) {
+  if (options.tenant_weight == 0 || options.tenant_weight > kMaxTenantWeight) {
+    return Fail(Status::kInvalid, "a tenant's weight is 1 to 1000: set another one");
+  }
   ChannelParts parts{
       .store = store_.get(),
       .recorder = recorder_.get(),
@@ -125,6 +135,7 @@ Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& opt
       .deadline_ns = std::chrono::nanoseconds(config_.deadline).count(),
       .lanes_of_device = lanes_of_device_,
       .devices = slots_.size(),
+      .flow = FlowOf(options),
       .own_lane = nullptr,
       .threads = threads_,
   };

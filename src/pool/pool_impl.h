@@ -1,6 +1,7 @@
 // PoolImpl: the pool of one process.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <span>
@@ -109,6 +110,7 @@ class PoolImpl final : public Pool {
   Result<std::unique_ptr<device::Device>> LabelDrive(std::size_t device, const DeviceConfig& by,
                                                      std::uint64_t drive_id) const;
   void KeepWhatIsHeld();
+  FlowId FlowOf(const ChannelOptions& options);
 
   const Config config_;
   const std::uint64_t pool_id_;
@@ -121,6 +123,7 @@ class PoolImpl final : public Pool {
   Mutex spaces_mutex_;   // one OpenSpace at a time: an id is chosen, then taken
   std::uint64_t lost_at_open_ = 0;
   bool stopping_ = false;  // of a pool without threads
+  std::atomic<std::uint64_t> channels_opened_{0};
   // Shared with the memory that was handed out.
   const std::shared_ptr<mem::RegisteredMemory> registered_ =
       std::make_shared<mem::RegisteredMemory>();

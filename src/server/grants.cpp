@@ -81,7 +81,7 @@ Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   if (channels_.size() == ipc::kMaxClientChannels) {
     return Fail(Status::kNoSpace, "a client opens at most 64 channels: close one");
   }
-  auto channel = SessionChannel::Open(pool_, asked->depth);
+  auto channel = SessionChannel::Open(pool_, asked->depth, channel_options_);
   if (!channel) return tl::unexpected(channel.error());
   const ipc::ChannelAnswer answer{.channel = next_number_, .depth = asked->depth};
   Reply reply;

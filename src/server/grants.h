@@ -24,7 +24,9 @@ struct Reply {
 // Takes nothing that a client says for granted. Threads: the session's.
 class Grants {
  public:
-  Grants(pool::PoolImpl& pool, SharedSpaces& spaces) : pool_(pool), shared_(spaces) {}
+  // `channels`: whose the client's channels are, as the pool's lanes share out devices.
+  Grants(pool::PoolImpl& pool, SharedSpaces& spaces, const ChannelOptions& channels)
+      : pool_(pool), shared_(spaces), channel_options_(channels) {}
 
   // `descriptors`: exactly those that DescriptorsOf(type) says came with the question. kInvalid: it
   // makes no sense. kNoSpace: the client has as many as it may have. Else what the pool says.
@@ -49,6 +51,7 @@ class Grants {
 
   pool::PoolImpl& pool_;
   SharedSpaces& shared_;
+  const ChannelOptions channel_options_;
   std::vector<Space> spaces_;  // by the client's numbers
   Regions regions_;
   std::uint64_t region_bytes_ = 0;

@@ -122,7 +122,11 @@ void Server::Accept() {
   ucred peer{};
   socklen_t bytes = sizeof peer;
   struct stat own{};
-  SessionParts parts{.pool = &pool_, .spaces = &spaces_, .stop = stop_.get(), .log = options_.log};
+  SessionParts parts{.pool = &pool_,
+                     .spaces = &spaces_,
+                     .channels = {.client = ++clients_},
+                     .stop = stop_.get(),
+                     .log = options_.log};
   const bool known = ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
                      ::stat(options_.socket.c_str(), &own) == 0;
   const bool allowed = known && (peer.uid == 0 || peer.uid == ::geteuid() ||

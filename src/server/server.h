@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -48,6 +49,7 @@ class Server {
   Descriptor listener_;
   Descriptor stop_;
   bool bound_ = false;
+  std::uint64_t clients_ = 0;  // that ever came: the number of the last
   std::vector<std::unique_ptr<Session>> sessions_;
 };
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <cstring>
+#include <deque>
 #include <thread>
 
 #include "ipc/records.h"
@@ -31,13 +32,15 @@ Config SmallPool(const pool::TempDir& dir) {
 // A daemon in this process.
 class Daemon {
  public:
-  explicit Daemon(const pool::TempDir& dir) : config_(SmallPool(dir)), socket_(dir.path() / "s") {
+  explicit Daemon(const pool::TempDir& dir) : Daemon(dir, SmallPool(dir)) {}
+  Daemon(const pool::TempDir& dir, Config config)
+      : config_(std::move(config)), socket_(dir.path() / "s") {
     Start();
   }
   ~Daemon() { Stop(); }
 
   void Start() {
-    if (!std::filesystem::exists(config_.devices[1].path)) {
+    if (config_.create_if_missing && !std::filesystem::exists(config_.devices.back().path)) {
       ASSERT_TRUE(Pool::Create(config_));
     }
     auto pool = pool::PoolImpl::Open(config_, Clock::Monotonic());
@@ -209,6 +212,84 @@ TEST(ServerTest, ADaemonThatComesBackFindsItsClientsAgain) {
   EXPECT_EQ(client.pool->Match(client.space, blocks.keys), 10u);
 }
 
+// A device that takes 5 ms for a block, and nothing else.
+Config SlowPool() {
+  Config config;
+  DeviceConfig device = pool::MemoryDevice("ram", 64 * kMiB, 100e6);
+  device.slow = SlowConfig{.bytes_per_s = 100e6};
+  config.devices = {device};
+  return config;
+}
+
+// A client with requests in flight, in the order in which they end.
+struct Flight {
+  Client& client;
+  std::deque<Room> rooms{};
+  std::deque<GetRequest> gets{};
+  std::vector<Request*> done{};
+
+  GetRequest& Get(const Blocks& blocks, std::size_t count, Priority priority) {
+    GetRequest& get = gets.emplace_back();
+    get.space = client.space;
+    get.keys = std::span(blocks.keys).first(count);
+    get.into = std::span<const Segment>(rooms.emplace_back(blocks).segments).first(count);
+    get.priority = priority;
+    EXPECT_EQ(client.channel->Submit(get), Status::kOk);
+    return get;
+  }
+  void Collect() {
+    Request* some[8];
+    const std::size_t count = client.channel->Poll(some);
+    done.insert(done.end(), some, some + count);
+  }
+  void WaitForOne() {
+    for (const std::size_t before = done.size(); done.size() == before; Collect()) {
+      ASSERT_TRUE(client.channel->Wait(std::chrono::seconds(60)));
+    }
+  }
+};
+
+TEST(ServerTest, AClientsFewRequestsPassTheManyOfAnother) {
+  const pool::TempDir dir;
+  Daemon daemon(dir, SlowPool());
+  Client many(daemon.client());
+  Client one(daemon.client());
+  const Blocks blocks("context", 1, kBlock);
+  many.Put(blocks);
+  Flight load{many};
+  for (int i = 0; i < 60; ++i) load.Get(blocks, 1, Priority::kForeground);
+  Flight few{one};
+  few.Get(blocks, 1, Priority::kForeground);
+  few.WaitForOne();
+  load.Collect();
+  EXPECT_LT(load.done.size(), 50u);
+  while (load.done.size() < 60) load.WaitForOne();
+  // The control: as the same client's it is the last.
+  for (int i = 0; i < 60; ++i) load.Get(blocks, 1, Priority::kForeground);
+  GetRequest& last = load.Get(blocks, 1, Priority::kForeground);
+  while (load.done.size() < 121) load.WaitForOne();
+  EXPECT_EQ(load.done.back(), &last);
+}
+
+TEST(ServerTest, ARequestPassesOneOfTheBackground) {
+  const pool::TempDir dir;
+  Daemon daemon(dir, SlowPool());
+  Client client(daemon.client());
+  const Blocks blocks("context", 80, kBlock);  // 40 MiB: copied in two parts
+  client.Put(blocks);
+  for (const Priority priority : {Priority::kForeground, Priority::kBackground}) {
+    Flight flight{client};
+    GetRequest& load = flight.Get(blocks, 80, priority);
+    GetRequest& one = flight.Get(blocks, 1, Priority::kForeground);
+    while (flight.done.size() < 2) flight.WaitForOne();
+    const std::vector<Request*> in_order{&load, &one};
+    const std::vector<Request*> passed{&one, &load};
+    EXPECT_EQ(flight.done, priority == Priority::kForeground ? in_order : passed);
+    EXPECT_EQ(load.result(79), Status::kOk);
+    EXPECT_EQ(flight.rooms[0].bytes, blocks.bytes);
+  }
+}
+
 TEST(ServerTest, ASecondDaemonAtTheSamePlaceIsRefused) {
   const pool::TempDir dir;
   Daemon daemon(dir);
@@ -221,7 +302,7 @@ TEST(ServerTest, AnAnswersDescriptorOutlivesATableThatIsOutgrown) {
   const pool::TempDir dir;
   Daemon daemon(dir);
   SharedSpaces spaces(daemon.pool());
-  Grants grants(daemon.pool(), spaces);
+  Grants grants(daemon.pool(), spaces, {});
   const auto opened = grants.Answer(ipc::MessageType::kOpenSpace, *ipc::EncodeSpace(kSpec), {});
   ASSERT_TRUE(opened) << opened.error().message;
   struct stat before{};

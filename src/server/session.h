@@ -19,7 +19,9 @@ namespace kvpool::server {
 struct SessionParts {
   pool::PoolImpl* pool = nullptr;
   SharedSpaces* spaces = nullptr;
-  int stop = -1;  // readable: end, when what is in flight has ended
+  // Of each channel: the client's own number; tenant and weight are those of every client.
+  ChannelOptions channels;
+  int stop = -1;        // readable: end, when what is in flight has ended
   std::string refusal;  // not empty: this is all that the client is told
   std::function<void(const std::string&)> log;
   std::string client;  // who it is, for the log

@@ -40,7 +40,8 @@ struct SessionChannel::Work {
   }
 };
 
-Result<std::unique_ptr<SessionChannel>> SessionChannel::Open(Pool& pool, std::uint32_t depth) {
+Result<std::unique_ptr<SessionChannel>> SessionChannel::Open(Pool& pool, std::uint32_t depth,
+                                                             const ChannelOptions& options) {
   std::unique_ptr<SessionChannel> made(new SessionChannel);
   const std::size_t bytes = ipc::ChannelLayout(depth).bytes;
   made->memory_fd_ = Descriptor(::memfd_create("kvpool-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -60,7 +61,7 @@ Result<std::unique_ptr<SessionChannel>> SessionChannel::Open(Pool& pool, std::ui
   made->bell_ = Descriptor(pair[0]);
   made->client_bell_ = Descriptor(pair[1]);
   made->ring_ = std::make_unique<ipc::DaemonRing>(made->memory_, depth);
-  auto channel = pool.OpenChannel();
+  auto channel = pool.OpenChannel(options);
   if (!channel) return tl::unexpected(channel.error());
   made->channel_ = std::move(*channel);
   return made;
@@ -173,13 +174,17 @@ Status SessionChannel::Submit(Work& work, Space space) {
     request.deadline = std::chrono::ceil<std::chrono::milliseconds>(
         std::chrono::nanoseconds(std::min(submission.deadline_ns, kDayNs)));
   }
+  const Priority priority =
+      (submission.flags & ipc::kInBackground) != 0 ? Priority::kBackground : Priority::kForeground;
   switch (submission.kind) {
     case ipc::RequestKind::kGet:
       work.get.into = work.segments;
+      work.get.priority = priority;
       RequestAccess::Mirror(work.get) = &ring_->Progress(submission.id);
       return channel_->Submit(work.get);
     case ipc::RequestKind::kPut:
       work.put.from = work.segments;
+      work.put.priority = priority;
       work.put.parent = work.arguments.parent();
       work.put.durable = (submission.flags & ipc::kDurable) != 0;
       work.put.ordinal.reset();

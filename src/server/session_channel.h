@@ -24,7 +24,8 @@ using Regions = std::map<std::uint32_t, std::shared_ptr<SessionRegion>>;
 // Takes nothing that a client says for granted. Threads: the session's.
 class SessionChannel {
  public:
-  static Result<std::unique_ptr<SessionChannel>> Open(Pool& pool, std::uint32_t depth);
+  static Result<std::unique_ptr<SessionChannel>> Open(Pool& pool, std::uint32_t depth,
+                                                      const ChannelOptions& options);
   ~SessionChannel();  // waits for what is in flight
 
   // The client's ends.

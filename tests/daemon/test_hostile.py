@@ -178,6 +178,12 @@ class Rings(DaemonTest):
             self.assertEqual(liar.status(1), 0)
             self.assertEqual(liar.regions[1][1][0:65536], stored)
 
+    def test_the_background_is_a_flag(self):
+        with Liar(self.daemon.socket) as liar:
+            liar.arguments()
+            liar.submit(0, id_=0, kind=PUT, flags=8)
+            self.assertEqual(liar.status(0), 0)
+
     def test_bad_offsets_and_regions_are_invalid(self):
         with Liar(self.daemon.socket) as liar:
             bad = (dict(offset=2 * MIB), dict(offset=2 * MIB - 65535), dict(offset=2**64 - 1), dict(bytes_=2**64 - 1),
@@ -195,7 +201,7 @@ class Rings(DaemonTest):
                 liar.set_counter(256, position)
 
     def test_impossible_counters_and_forged_ids_end_the_connection(self):
-        for lie in (dict(id_=1 << 32), dict(id_=8), dict(id_=2**64 - 1), dict(kind=4), dict(kind=255), dict(flags=128),
+        for lie in (dict(id_=1 << 32), dict(id_=8), dict(id_=2**64 - 1), dict(kind=4), dict(kind=255), dict(flags=16), dict(flags=128),
                     dict(zero=1)):
             with Liar(self.daemon.socket) as liar:
                 liar.arguments()

@@ -47,6 +47,10 @@ std::vector<std::uint32_t> Client::DrawKeys(std::uint64_t most) {
   return ids;
 }
 
+Priority Client::DrawPriority() {
+  return world_.random.Chance(plan_.background) ? Priority::kBackground : Priority::kForeground;
+}
+
 Job& Client::NewJob(JobKind kind, std::span<const std::uint32_t> ids) {
   in_flight_.push_back(std::make_unique<Job>(kind));
   Job& job = *in_flight_.back();
@@ -88,6 +92,7 @@ void Client::Put() {
   job.CutSegments(bytes, random);
   job.put.from = job.segments;
   job.put.durable = random.Chance(plan_.durable);
+  job.put.priority = DrawPriority();
   if (random.Chance(0.7)) {
     const auto spaces = static_cast<std::uint32_t>(setting_.spaces.size());
     job.put.ordinal = ids[0] / spaces;
@@ -112,6 +117,7 @@ void Client::Get(std::span<const std::uint32_t> ids) {
   job.CutSegments(std::vector<std::uint32_t>(ids.size(), room), random);
   job.get.into = job.segments;
   job.get.lease = random.Chance(plan_.leases);
+  job.get.priority = DrawPriority();
   job.arena->stays = random.Chance(setting_.scenario.stays);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     bool present = false;

@@ -60,6 +60,7 @@ class Client {
   Job& NewJob(JobKind kind, std::span<const std::uint32_t> ids);
   std::vector<std::uint32_t> DrawKeys(std::uint64_t most);
   std::uint64_t MostKeys() const;
+  Priority DrawPriority();
   void Put();
   void Get(std::span<const std::uint32_t> ids);
   void Flush();

@@ -148,6 +148,9 @@ void DrawClients(Random& random, Scenario& scenario) {
     plan.flushes = random.Chance(0.5) ? 0.1 * random.Unit() : 0;
     plan.durable = random.Chance(0.5) ? random.Unit() : 0;
     plan.leases = random.Chance(0.5) ? random.Unit() : 0;
+    plan.background = random.Chance(0.5) ? random.Unit() : 0;
+    plan.tenant = static_cast<std::uint32_t>(random.Below(3));
+    plan.client = random.Below(3);
     plan.think_ns = static_cast<std::int64_t>(random.Logarithmic(1'000, 20'000'000));
     scenario.clients.push_back(plan);
   }

@@ -24,6 +24,9 @@ struct ClientPlan {
   double durable = 0;  // of puts
   double leases = 0;   // of gets
   std::int64_t think_ns = 0;
+  double background = 0;  // of puts and gets
+  std::uint32_t tenant = 0;
+  std::uint64_t client = 0;
 };
 
 // What is done to the devices.

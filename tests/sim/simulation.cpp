@@ -146,7 +146,12 @@ void Simulation::Open() {
     setting_->spaces.push_back(pool_->OpenSpace(spec).value());
   }
   for (const ClientPlan& plan : scenario_.clients) {
-    auto channel = pool_->OpenChannel({.caller_driven = plan.caller_driven}).value();
+    auto channel = pool_
+                       ->OpenChannel({.caller_driven = plan.caller_driven,
+                                      .tenant = plan.tenant,
+                                      .tenant_weight = 1 + 2 * plan.tenant,
+                                      .client = plan.client})
+                       .value();
     clients_.push_back(std::make_unique<Client>(*setting_, plan, std::move(channel)));
   }
   checker_ = std::make_unique<Client>(*setting_, checker_plan_, pool_->OpenChannel({}).value());
