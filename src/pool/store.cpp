@@ -23,7 +23,10 @@ std::uint64_t SpaceDigest(const SpaceSpec& spec) {
                                    &spec.rank, &spec.engine, &spec.tenant_salt}) {
     text += fmt::format("{}:{};", field->size(), *field);
   }
-  return Digest(text + fmt::format("{}", spec.layers));
+  text += fmt::format("{}", spec.layers);
+  // It came later: what was stored without one still verifies.
+  if (!spec.owner.empty()) text += fmt::format(";{}:{}", spec.owner.size(), spec.owner);
+  return Digest(text);
 }
 
 Store::Store(const StoreOptions& options, std::span<const std::unique_ptr<DeviceSlot>> devices,

@@ -134,7 +134,7 @@ class Raw:
     def __exit__(self, *_):
         self.socket.close()
 
-    def hello(self, version=1, magic=b"KVPOOLIP"):
+    def hello(self, version=2, magic=b"KVPOOLIP"):
         self.socket.sendall(magic + struct.pack("<II64s", version, 80, b"raw"))
         return self.receive(344)
 
