@@ -1,0 +1,114 @@
+// The part of Store that knows whose blocks are whose, and holds each tenant to its quota.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/units.h"
+#include "pool/store.h"
+
+namespace kvpool::pool {
+
+namespace {
+
+// More than a put needs, of a tenant that is above a quota which was lowered: a bound on the work
+// that one put does under the lock.
+constexpr int kEvictionsToQuota = 64;
+
+}  // namespace
+
+// Number 0 has what belongs to none of the tenants: all there is, where none are named.
+std::vector<Store::Tenant> Store::MakeTenants(const std::vector<TenantConfig>& configs) {
+  std::vector<Tenant> tenants(1);
+  for (const TenantConfig& config : configs) {
+    Tenant tenant;
+    tenant.info.name = config.name;
+    tenant.info.quota_bytes = config.quota_bytes.value_or(0);
+    tenant.info.weight = config.weight;
+    tenants.push_back(std::move(tenant));
+  }
+  return tenants;
+}
+
+std::uint16_t Store::TenantOf(const SpaceSpec& spec) const {
+  const auto owner = std::find_if(tenants_.begin() + 1, tenants_.end(), [&](const Tenant& tenant) {
+    return tenant.info.name == spec.owner;
+  });
+  return owner == tenants_.end() ? 0 : static_cast<std::uint16_t>(owner - tenants_.begin());
+}
+
+void Store::CountBlock(const index::EntryView& view) {
+  TenantInfo& tenant = tenants_[view.tenant].info;
+  counts_.blocks += 1;
+  counts_.block_bytes += view.shape.block_bytes;
+  tenant.blocks += 1;
+  tenant.block_bytes += view.shape.block_bytes;
+}
+
+void Store::UncountBlock(const index::EntryView& view) {
+  TenantInfo& tenant = tenants_[view.tenant].info;
+  counts_.blocks -= 1;
+  counts_.block_bytes -= view.shape.block_bytes;
+  tenant.blocks -= 1;
+  tenant.block_bytes -= view.shape.block_bytes;
+}
+
+bool Store::EvictOne(std::uint16_t tenant) { return Evict(index_.Victim(tenant)); }
+
+bool Store::EvictOne() { return Evict(index_.Victim()); }
+
+bool Store::Evict(index::EntryId victim) {
+  if (victim == index::kNoEntry) return false;
+  counts_.evictions += 1;
+  tenants_[index_.View(victim).tenant].info.evictions += 1;
+  Remove(victim);
+  return true;
+}
+
+// How many of `possible` blocks the quota of the space's tenant lets in, when its coldest have gone
+// for them. `wanted`: that were put.
+std::uint64_t Store::MakeRoomInQuota(std::uint32_t space, const layout::BlockShape& shape,
+                                     std::uint64_t wanted, std::uint64_t possible) {
+  const std::uint16_t number = spaces_[space].tenant;
+  Tenant& tenant = tenants_[number];
+  const std::uint64_t quota = tenant.info.quota_bytes;
+  if (quota == 0) return possible;
+  const std::uint64_t bytes = std::uint64_t{shape.units} * shape.slot_bytes;
+  if (wanted * bytes > quota) tenant.too_large = std::max(tenant.too_large, wanted * bytes);
+  for (int i = 0; i < kEvictionsToQuota && index_.slot_bytes(number) > quota; ++i) {
+    if (!EvictOne(number)) break;
+  }
+  // A tenant that is still above a lowered quota gives up as much as it puts.
+  const std::uint64_t limit = std::max(quota, index_.slot_bytes(number));
+  const std::uint64_t pinned = std::min(limit, index_.pinned_slot_bytes(number));
+  const std::uint64_t blocks = std::min(possible, (limit - pinned) / bytes);
+  while (index_.slot_bytes(number) + blocks * bytes > limit && EvictOne(number)) continue;
+  const std::uint64_t fitting = std::min(blocks, (limit - index_.slot_bytes(number)) / bytes);
+  tenant.info.declined += possible - fitting;
+  return fitting;
+}
+
+std::vector<TenantInfo> Store::Tenants() const {
+  MutexLock lock(mutex_);
+  std::vector<TenantInfo> tenants;
+  for (std::size_t i = 1; i < tenants_.size(); ++i) {
+    tenants.push_back(tenants_[i].info);
+    tenants.back().used_bytes = index_.slot_bytes(static_cast<std::uint16_t>(i));
+  }
+  return tenants;
+}
+
+std::vector<std::string> Store::TakeRemarks() {
+  MutexLock lock(mutex_);
+  std::vector<std::string> remarks;
+  for (Tenant& tenant : tenants_) {
+    if (tenant.too_large == 0 || tenant.said) continue;
+    tenant.said = true;
+    remarks.push_back(fmt::format(
+        "tenant \"{}\": a put takes {} and the quota is {}, so what is over is not stored: raise "
+        "quota in the pool file to more than a context takes",
+        tenant.info.name, FormatBytes(tenant.too_large), FormatBytes(tenant.info.quota_bytes)));
+  }
+  return remarks;
+}
+
+}  // namespace kvpool::pool
