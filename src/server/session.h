@@ -19,10 +19,11 @@ namespace kvpool::server {
 struct SessionParts {
   pool::PoolImpl* pool = nullptr;
   SharedSpaces* spaces = nullptr;
-  int stop = -1;  // readable: end, when what is in flight has ended
+  int stop = -1;        // readable: end, when what is in flight has ended
   std::string refusal;  // not empty: this is all that the client is told
   std::function<void(const std::string&)> log;
   std::string client;  // who it is, for the log
+  Access access;       // what it may do
 };
 
 // Threads: done from any; all else is its own.
