@@ -154,6 +154,7 @@ class Handles(PoolTest):
         pool = self.open()
         pool.space(model="m").put([b"k"], [bytes(100)])
         info = pool.info()
+        self.assertEqual(info["tenants"], [])
         self.assertEqual((info["name"], info["blocks"], info["block_bytes"]), ("kvpool", 1, 100))
         self.assertEqual([one["name"] for one in info["devices"]], ["ram", "ssd"])
         self.assertEqual(info["devices"][0]["state"], "serving")
