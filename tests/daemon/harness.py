@@ -61,10 +61,10 @@ def link_of(path):
 
 
 class Daemon:
-    def __init__(self, folder, extra_environment=None):
+    def __init__(self, folder, extra_environment=None, tenants=""):
         self.folder = pathlib.Path(folder)
         self.pool = self.folder / "pool.toml"
-        self.pool.write_text(POOL)
+        self.pool.write_text(POOL + tenants)
         self.socket = str(self.folder / "pool.sock")
         self.environment = os.environ | (extra_environment or {})
         self.log = self.folder / "log"

@@ -175,8 +175,9 @@ void DrawTenants(Random& random, Scenario& scenario) {
   for (std::size_t i = random.Between(1, 3); i > 0; --i) {
     TenantConfig tenant;
     tenant.name = fmt::format("t{}", i);
+    tenant.users = {fmt::format("{}", i)};
     tenant.weight = static_cast<std::uint32_t>(random.Between(1, 4));
-    if (random.Chance(0.8)) tenant.quota_bytes = random.Logarithmic(1e5, 8e6);
+    if (random.Chance(0.8)) tenant.quota_bytes = random.Logarithmic(kSlabBytes, 6e6);
     scenario.config.tenants.push_back(tenant);
   }
   for (SpaceSpec& spec : scenario.spaces) {

@@ -123,7 +123,8 @@ void Simulation::Open() {
     }
   }
   for (TenantConfig& tenant : parts.config.tenants) {
-    if (tenant.quota_bytes && world_.random.Chance(0.3)) *tenant.quota_bytes /= 2;
+    if (!tenant.quota_bytes || !world_.random.Chance(0.3)) continue;
+    tenant.quota_bytes = std::max(kSlabBytes, *tenant.quota_bytes / 2);
   }
   parts.catalog = OpenCatalog();
   if (parts.catalog) LookAtRows(*parts.catalog);
