@@ -83,7 +83,7 @@ class Hello(DaemonTest):
     def test_another_version_is_told_which_one_is_spoken(self):
         with Raw(self.daemon.socket) as raw:
             answer = raw.hello(version=3)
-            self.assertEqual(struct.unpack("<8sI", answer[:12]), (b"KVPOOLIP", 1))
+            self.assertEqual(struct.unpack("<8sI", answer[:12]), (b"KVPOOLIP", 2))
             self.assertIn(b"speaks version 3 and the daemon 2", answer)
             self.assertTrue(raw.ended())
 
