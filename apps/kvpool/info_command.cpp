@@ -86,8 +86,8 @@ std::string Written(const DeviceInfo& device) {
 
 void PrintTenants(const PoolInfo& info, std::FILE* out) {
   if (info.tenants.empty()) return;
-  Table table({"tenant", "weight", "blocks", "used", "quota", "evictions", "declined", "hits",
-               "misses"});
+  Table table(
+      {"tenant", "weight", "blocks", "used", "quota", "evictions", "declined", "hits", "misses"});
   for (const TenantInfo& tenant : info.tenants) {
     table.Add({tenant.name, fmt::format("{}", tenant.weight), fmt::format("{}", tenant.blocks),
                FormatBytes(tenant.used_bytes),

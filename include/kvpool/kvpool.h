@@ -77,7 +77,7 @@ typedef struct kvpool_space_spec {
   const char* engine;
   const char* tenant_salt;
   const char* owner; /* a tenant; "": the client's own */
-  uint32_t layers; /* equal runs of bytes in a block, 1 to 1024; 1 where that is unknown */
+  uint32_t layers;   /* equal runs of bytes in a block, 1 to 1024; 1 where that is unknown */
 } kvpool_space_spec;
 
 /* "ok", "not found", ... */

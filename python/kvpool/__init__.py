@@ -7,8 +7,8 @@ from kvpool._types import (Block, Buffer, Busy, Cancelled, Corrupt, Declined, Er
 
 __all__ = [
     "Block", "Buffer", "Busy", "Cancelled", "Channel", "Completion", "Corrupt", "Declined", "Error", "Exists",
-    "Forbidden", "Invalid", "IoError", "Memory", "NoSpace", "NotFound", "Pool", "Registration", "Segment", "Space", "Status",
-    "SupportsDLPack", "TimedOut", "Unsupported", "check"]
+    "Forbidden", "Invalid", "IoError", "Memory", "NoSpace", "NotFound", "Pool", "Registration", "Segment", "Space",
+    "Status", "SupportsDLPack", "TimedOut", "Unsupported", "check"]
 
 # Before Python takes its threads down: the pool's threads and requests in flight use its memory.
 atexit.register(_close_everything)
