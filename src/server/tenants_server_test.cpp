@@ -233,9 +233,9 @@ TEST_F(TenantsServerTest, AForbiddenHitIsAMiss) {
   EXPECT_EQ(daemon.pool().info().tenants[1].blocks, 0u);
 }
 
-double MedianUs(std::vector<double>& times_us) {
-  const auto middle = times_us.begin() + static_cast<std::ptrdiff_t>(times_us.size() / 2);
-  std::nth_element(times_us.begin(), middle, times_us.end());
+double Median(std::vector<double>& numbers) {
+  const auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
+  std::nth_element(numbers.begin(), middle, numbers.end());
   return *middle;
 }
 
@@ -251,7 +251,7 @@ double TimeUs(Act&& act) {
 // and each first as often as the other, so that what else the machine does falls on both alike.
 std::array<double, 2> Slowdown(Client& client, Space space, const Blocks& one,
                                const Blocks& other) {
-  constexpr int kRounds = 600;
+  constexpr int kRounds = 150;
   const std::array<const Blocks*, 2> sets{&one, &other};
   std::array<std::array<std::vector<double>, 2>, 2> times_us;  // by call, by set
   Room room(one);
@@ -264,8 +264,21 @@ std::array<double, 2> Slowdown(Client& client, Space space, const Blocks& one,
       times_us[1][set].push_back(TimeUs([&] { (void)client.Get(space, *sets[set], room); }));
     }
   }
-  return {MedianUs(times_us[0][0]) / MedianUs(times_us[0][1]),
-          MedianUs(times_us[1][0]) / MedianUs(times_us[1][1])};
+  return {Median(times_us[0][0]) / Median(times_us[0][1]),
+          Median(times_us[1][0]) / Median(times_us[1][1])};
+}
+
+// The median of several: the machine may turn to something else for all of one.
+std::array<double, 2> SettledSlowdown(Client& client, Space space, const Blocks& one,
+                                      const Blocks& other) {
+  constexpr int kTrials = 7;
+  std::array<std::vector<double>, 2> trials;  // by call
+  for (int trial = 0; trial < kTrials; ++trial) {
+    const auto slowdown = Slowdown(client, space, one, other);
+    trials[0].push_back(slowdown[0]);
+    trials[1].push_back(slowdown[1]);
+  }
+  return {Median(trials[0]), Median(trials[1])};
 }
 
 TEST_F(TenantsServerTest, AForbiddenHitTakesAsLongAsAMiss) {
@@ -276,11 +289,11 @@ TEST_F(TenantsServerTest, AForbiddenHitTakesAsLongAsAMiss) {
   ASSERT_EQ(a.Put(a.Open(), present), All(16, Status::kOk));
   Client b(daemon, 1002);
   Client c(daemon, 1003);
-  for (const double slowdown : Slowdown(b, b.Open("a"), present, absent)) {
+  for (const double slowdown : SettledSlowdown(b, b.Open("a"), present, absent)) {
     EXPECT_GT(slowdown, 0.8);
     EXPECT_LT(slowdown, 1.25);
   }
-  for (const double slowdown : Slowdown(c, c.Open("a"), present, absent)) {
+  for (const double slowdown : SettledSlowdown(c, c.Open("a"), present, absent)) {
     EXPECT_GT(slowdown, 1.25) << "who may read can tell: the comparison is fine enough";
   }
 }
