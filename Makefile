@@ -55,6 +55,7 @@ sim-control: all
 	build/tests/kvpool_sim_unverified --control wrong-bytes --seeds 100
 	build/tests/kvpool_sim_unflushed --control any --seeds 100
 	build/tests/kvpool_sim_unquarantined --control any --seeds 100
+	build/tests/kvpool_sim_unlimited --control any --seeds 100
 	build/tests/kvpool_sim_undetached --control wrong-bytes --seeds 100
 
 # The unit and stress tests under the address and undefined-behaviour sanitizers, then the thread sanitizer.

@@ -14,7 +14,7 @@ namespace kvpool::cli {
 namespace {
 
 constexpr const char* kExamples =
-    R"(  kvpool info --pool pool.toml              devices, the path taken to each, shares, what is stored
+    R"(  kvpool info --pool pool.toml              devices, the path taken to each, shares, what is stored, tenants
   kvpool info --pool pool.toml --json -     the same for a program)";
 
 struct InfoOptions {
@@ -53,6 +53,20 @@ std::vector<Row> InfoRows(const Config& config, const PoolInfo& info) {
                     {"missed_deadlines", device.missed_deadlines},
                     {"transfers_abandoned", device.transfers_abandoned}});
   }
+  for (const TenantInfo& tenant : info.tenants) {
+    rows.push_back({{"bench", "info"},
+                    {"case", "tenant"},
+                    {"name", tenant.name},
+                    {"weight", tenant.weight},
+                    {"blocks", tenant.blocks},
+                    {"block_bytes", tenant.block_bytes},
+                    {"used_bytes", tenant.used_bytes},
+                    {"quota_bytes", tenant.quota_bytes},
+                    {"evictions", tenant.evictions},
+                    {"declined", tenant.declined},
+                    {"hits", tenant.hits},
+                    {"misses", tenant.misses}});
+  }
   return rows;
 }
 
@@ -68,6 +82,20 @@ std::string Written(const DeviceInfo& device) {
   if (device.write_budget_per_day == 0) return ever;
   return fmt::format("{} ({} of {} a day left)", ever, FormatBytes(device.write_budget_left),
                      FormatBytes(device.write_budget_per_day));
+}
+
+void PrintTenants(const PoolInfo& info, std::FILE* out) {
+  if (info.tenants.empty()) return;
+  Table table(
+      {"tenant", "weight", "blocks", "used", "quota", "evictions", "declined", "hits", "misses"});
+  for (const TenantInfo& tenant : info.tenants) {
+    table.Add({tenant.name, fmt::format("{}", tenant.weight), fmt::format("{}", tenant.blocks),
+               FormatBytes(tenant.used_bytes),
+               tenant.quota_bytes == 0 ? "none" : FormatBytes(tenant.quota_bytes),
+               fmt::format("{}", tenant.evictions), fmt::format("{}", tenant.declined),
+               fmt::format("{}", tenant.hits), fmt::format("{}", tenant.misses)});
+  }
+  table.Print(out);
 }
 
 void PrintInfo(const PoolInfo& info, std::FILE* out) {
@@ -94,6 +122,7 @@ void PrintInfo(const PoolInfo& info, std::FILE* out) {
     if (device.state == DeviceState::kServing) continue;
     fmt::print(out, "{} is {}: {}\n", device.name, ToString(device.state), device.state_reason);
   }
+  PrintTenants(info, out);
 }
 
 Result<void> RunInfo(const InfoOptions& options) {

@@ -75,6 +75,21 @@ struct LinkConfig {
   friend bool operator==(const LinkConfig&, const LinkConfig&) = default;
 };
 
+// Who shares a daemon's pool with others: sees its own spaces only, and holds no more than its
+// quota.
+struct TenantConfig {
+  std::string name;                 // unique in the pool; SpaceSpec::owner of its spaces
+  std::vector<std::string> users;   // Unix users, by name or number
+  std::vector<std::string> groups;  // Unix groups, by name or number
+  // What its blocks may occupy, of all devices together: a ceiling, not a reservation. At least
+  // 2 MiB; nothing: no limit.
+  std::optional<std::uint64_t> quota_bytes = std::nullopt;
+  std::uint32_t weight = 1;          // beside that of others, 1 to 1000
+  std::vector<std::string> readers;  // names of other tenants that may read its spaces
+
+  friend bool operator==(const TenantConfig&, const TenantConfig&) = default;
+};
+
 enum class Placement : std::uint8_t {
   kBandwidth,  // shares in proportion to read bandwidth
   kEqual,      // RAID0-like, for comparison
@@ -105,6 +120,7 @@ struct Config {
   std::filesystem::path socket;
   std::vector<DeviceConfig> devices;
   std::vector<LinkConfig> links;
+  std::vector<TenantConfig> tenants;  // empty: all who may connect to a daemon share everything
 
   // Every problem at once, one sentence each; empty when valid. No I/O.
   std::vector<std::string> Validate() const;

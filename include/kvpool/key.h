@@ -21,7 +21,10 @@ struct SpaceSpec {
   std::string layer_group;  // hybrid models: "full", "sliding-128", ...
   std::string rank;         // tensor/pipeline/context parallel rank
   std::string engine;       // kind and format version
-  std::string tenant_salt;  // keeps tenants apart
+  std::string tenant_salt;  // keeps apart what the other fields do not: chosen by the engine
+  // The tenant whose blocks these are: its quota counts them. A daemon that has tenants takes empty
+  // for the client's own, and lets it read another's where it is one of that tenant's `readers`.
+  std::string owner = {};
 
   // A block is `layers` equal runs of bytes, layer 0 first; 1 where that is unknown. Drives the
   // order of retrieval and LayersReady().

@@ -40,7 +40,8 @@ typedef enum kvpool_status {
   KVPOOL_IO_ERROR = 8,
   KVPOOL_CORRUPT = 9,
   KVPOOL_UNSUPPORTED = 10,
-  KVPOOL_DECLINED = 11
+  KVPOOL_DECLINED = 11,
+  KVPOOL_FORBIDDEN = 12
 } kvpool_status;
 
 typedef struct kvpool_error {
@@ -75,7 +76,8 @@ typedef struct kvpool_space_spec {
   const char* rank;
   const char* engine;
   const char* tenant_salt;
-  uint32_t layers; /* equal runs of bytes in a block, 1 to 1024; 1 where that is unknown */
+  const char* owner; /* a tenant; "": the client's own */
+  uint32_t layers;   /* equal runs of bytes in a block, 1 to 1024; 1 where that is unknown */
 } kvpool_space_spec;
 
 /* "ok", "not found", ... */

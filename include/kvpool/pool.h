@@ -41,7 +41,8 @@ enum class DeviceState : std::uint8_t {
   kServing,
   kLeaving,  // being removed: nothing is placed there, what it holds is read and moves elsewhere
   kRemoved,  // it holds nothing
-  kDrained,  // it failed too often: nothing is placed or asked there, what only it held is not found
+  kDrained,  // it failed too often: nothing is placed or asked there, what only it held is not
+             // found
 };
 
 constexpr std::string_view ToString(DeviceState state) {
@@ -82,6 +83,22 @@ struct DeviceInfo {
   std::string state_reason;  // why it does not serve: one sentence
 };
 
+// What a tenant of the pool file holds, and did since the pool was opened.
+struct TenantInfo {
+  std::string name;
+  std::uint32_t weight = 1;
+  std::uint64_t blocks = 0;
+  std::uint64_t block_bytes = 0;  // logical
+  std::uint64_t used_bytes = 0;   // of devices; a unit that memory and a drive hold counts once
+  std::uint64_t quota_bytes = 0;  // what used_bytes may come to; 0: no limit
+  std::uint64_t evictions = 0;    // of its blocks
+  std::uint64_t declined = 0;     // blocks that were put and that the quota had no room for
+  std::uint64_t hits = 0;         // blocks of its spaces that a get found, and did not find
+  std::uint64_t misses = 0;
+
+  friend bool operator==(const TenantInfo&, const TenantInfo&) = default;
+};
+
 struct PoolInfo {
   std::string name;
   std::uint64_t blocks = 0;
@@ -91,6 +108,8 @@ struct PoolInfo {
   std::uint64_t declined = 0;     // blocks that were put and not admitted, see Config::admission
   std::uint64_t blocks_lost_at_open = 0;  // recorded, but with units that did not survive
   std::vector<DeviceInfo> devices;
+  // A daemon tells its client of the client's own only, and root and its own user of all.
+  std::vector<TenantInfo> tenants;
   std::vector<std::int32_t> lane_thread_ids;  // for accounting by /proc/self/task
   std::vector<double> lane_spin_s;            // of each: polling devices that had nothing yet
 };

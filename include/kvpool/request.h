@@ -28,9 +28,9 @@ struct Segment {
 enum class Priority : std::uint8_t { kForeground, kBackground };
 
 // What every request has. With a daemon's pool any of its keys can end with kCancelled: the daemon
-// went away. The caller owns it and everything it points to, and leaves all of that
-// alone from Submit until Poll hands it back. It may then be changed and submitted again.
-// Threads: one at a time, except LayersReady of a get.
+// went away; and but for a get with kForbidden: the space is another tenant's. The caller owns it
+// and everything it points to, and leaves all of that alone from Submit until Poll hands it back.
+// It may then be changed and submitted again. Threads: one at a time, except LayersReady of a get.
 class Request {
  public:
   virtual ~Request() = default;

@@ -19,7 +19,8 @@ enum class Status : std::uint8_t {
   kIoError,      // a device failed a read, write or flush
   kCorrupt,      // bytes are not the ones that were stored
   kUnsupported,  // this machine, kernel or build cannot do it
-  kDeclined,  // not stored, by the pool's admission policy: no error, and a later put may be taken
+  kDeclined,   // not stored, by the pool's admission policy: no error, and a later put may be taken
+  kForbidden,  // the space is another tenant's, which may be read and not changed
 };
 
 constexpr std::string_view ToString(Status status) {
@@ -48,6 +49,8 @@ constexpr std::string_view ToString(Status status) {
       return "unsupported";
     case Status::kDeclined:
       return "declined";
+    case Status::kForbidden:
+      return "forbidden";
   }
   return "unknown status";
 }

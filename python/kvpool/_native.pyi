@@ -26,9 +26,9 @@ class Pool:
     def create(config: str | os.PathLike[str]) -> None:
         """Makes the files and the catalog that a pool file names. Raises Exists where something is there."""
     def space(self, *, model: str, dtype: str = "", layout: str = "", layer_group: str = "", rank: str = "",
-              engine: str = "", tenant_salt: str = "", layers: int = 1) -> "Space":
+              engine: str = "", tenant_salt: str = "", owner: str = "", layers: int = 1) -> "Space":
         """Opens the space of blocks that agree in all of this. A block is `layers` equal runs of bytes, layer 0
-        first; 1 where that is unknown."""
+        first; 1 where that is unknown. `owner`: a tenant of the daemon's; empty: the client's own."""
     def channel(self) -> "Channel": ...
     def allocate(self, nbytes: int, *, numa_node: int = -1) -> "Memory":
         """2 MiB-aligned memory for transfers without a copy (buffer protocol, DLPack via memoryview)."""

@@ -18,6 +18,7 @@ class Status(enum.IntEnum):
     CORRUPT = 9
     UNSUPPORTED = 10
     DECLINED = 11
+    FORBIDDEN = 12
 
 
 class Error(Exception):
@@ -80,6 +81,11 @@ class Declined(Error):
     status = Status.DECLINED
 
 
+class Forbidden(Error):
+    """The space is another tenant's: it may be read and not changed."""
+    status = Status.FORBIDDEN
+
+
 class SupportsDLPack(Protocol):
     """A tensor of any library that speaks DLPack."""
 
@@ -93,7 +99,8 @@ Buffer: TypeAlias = Any  # bytes-like | SupportsDLPack | Segment
 Block: TypeAlias = Buffer | Sequence[Buffer]
 
 EXCEPTIONS = {error.status: error for error in (
-    NotFound, Exists, NoSpace, Invalid, Busy, TimedOut, Cancelled, IoError, Corrupt, Unsupported, Declined)}
+    NotFound, Exists, NoSpace, Invalid, Busy, TimedOut, Cancelled, IoError, Corrupt, Unsupported, Declined,
+    Forbidden)}
 
 _SENTENCES = {
     Status.NOT_FOUND: "is not in the pool: compute it, or ask match() first",
@@ -107,6 +114,7 @@ _SENTENCES = {
     Status.CORRUPT: "is not what was stored: `kvpool check` says where",
     Status.UNSUPPORTED: "asks for what this pool cannot do: durable puts and flushes need a catalog in the pool file",
     Status.DECLINED: "was not admitted by the pool's policy: put it again when it is seen again",
+    Status.FORBIDDEN: "is in another tenant's space: put it into one of your own",
 }
 
 

@@ -39,9 +39,10 @@ std::unique_ptr<SpaceHandle> OpenSpace(std::shared_ptr<PoolHandle> handle, std::
                                        std::string dtype, std::string layout,
                                        std::string layer_group, std::string rank,
                                        std::string engine, std::string tenant_salt,
-                                       std::int64_t layers) {
-  SpaceSpec spec{std::move(model), std::move(dtype),  std::move(layout),     std::move(layer_group),
-                 std::move(rank),  std::move(engine), std::move(tenant_salt)};
+                                       std::string owner, std::int64_t layers) {
+  SpaceSpec spec{std::move(model),       std::move(dtype), std::move(layout),
+                 std::move(layer_group), std::move(rank),  std::move(engine),
+                 std::move(tenant_salt), std::move(owner)};
   // What does not fit is out of range either way.
   spec.layers = layers < 0 || layers > UINT32_MAX ? 0 : static_cast<std::uint32_t>(layers);
   return std::make_unique<SpaceHandle>(std::move(handle), spec);
@@ -128,9 +129,10 @@ void BindPool(py::module_& module) {
                   "something is there.")
       .def("space", &OpenSpace, py::kw_only(), arg("model"), arg("dtype") = none,
            arg("layout") = none, arg("layer_group") = none, arg("rank") = none,
-           arg("engine") = none, arg("tenant_salt") = none, arg("layers") = 1,
+           arg("engine") = none, arg("tenant_salt") = none, arg("owner") = none, arg("layers") = 1,
            "Opens the space of blocks that agree in all of this. A block is `layers` equal runs "
-           "of bytes, layer 0 first; 1 where that is unknown.")
+           "of bytes, layer 0 first; 1 where that is unknown. `owner`: a tenant of the daemon's; "
+           "empty: the client's own.")
       .def("channel", &ChannelCore::Open, "Opens a channel for asynchronous requests.")
       .def("allocate", &Allocate, arg("nbytes"), py::kw_only(), arg("numa_node") = -1,
            "2 MiB-aligned memory for transfers without a copy, on hugepages where free.")

@@ -5,7 +5,7 @@
 namespace kvpool::python {
 namespace {
 
-constexpr std::size_t kStatuses = static_cast<std::size_t>(Status::kDeclined) + 1;
+constexpr std::size_t kStatuses = static_cast<std::size_t>(Status::kForbidden) + 1;
 
 // For as long as the process lives: the interpreter may end before the last of our objects.
 std::array<PyObject*, kStatuses> members;

@@ -33,6 +33,21 @@ py::dict DeviceDict(const DeviceInfo& device) {
   return dict;
 }
 
+py::dict TenantDict(const TenantInfo& tenant) {
+  py::dict dict;
+  dict["name"] = tenant.name;
+  dict["weight"] = tenant.weight;
+  dict["blocks"] = tenant.blocks;
+  dict["block_bytes"] = tenant.block_bytes;
+  dict["used_bytes"] = tenant.used_bytes;
+  dict["quota_bytes"] = tenant.quota_bytes;
+  dict["evictions"] = tenant.evictions;
+  dict["declined"] = tenant.declined;
+  dict["hits"] = tenant.hits;
+  dict["misses"] = tenant.misses;
+  return dict;
+}
+
 }  // namespace
 
 py::dict InfoDict(const PoolInfo& info) {
@@ -47,6 +62,9 @@ py::dict InfoDict(const PoolInfo& info) {
   py::list devices;
   for (const DeviceInfo& device : info.devices) devices.append(DeviceDict(device));
   dict["devices"] = devices;
+  py::list tenants;
+  for (const TenantInfo& tenant : info.tenants) tenants.append(TenantDict(tenant));
+  dict["tenants"] = tenants;
   dict["lane_thread_ids"] = py::cast(info.lane_thread_ids);
   dict["lane_spin_s"] = py::cast(info.lane_spin_s);
   return dict;

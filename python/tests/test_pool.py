@@ -50,7 +50,8 @@ class RoundTrip(PoolTest):
 
     def test_a_spec_is_a_space_of_its_own(self):
         pool = self.open()
-        spec = dict(model="m", dtype="d", layout="l", layer_group="g", rank="0", engine="e", tenant_salt="t", layers=2)
+        spec = dict(model="m", dtype="d", layout="l", layer_group="g", rank="0", engine="e", tenant_salt="t",
+                    owner="o", layers=2)
         pool.space(**spec).put([b"k"], [b"abcd"])
         self.assertEqual(pool.space(**spec).match([b"k"]), 1)
         for field, value in spec.items():
@@ -153,6 +154,7 @@ class Handles(PoolTest):
         pool = self.open()
         pool.space(model="m").put([b"k"], [bytes(100)])
         info = pool.info()
+        self.assertEqual(info["tenants"], [])
         self.assertEqual((info["name"], info["blocks"], info["block_bytes"]), ("kvpool", 1, 100))
         self.assertEqual([one["name"] for one in info["devices"]], ["ram", "ssd"])
         self.assertEqual(info["devices"][0]["state"], "serving")

@@ -10,10 +10,14 @@ inline constexpr std::uint64_t kKiB = 1024;
 inline constexpr std::uint64_t kMiB = 1024 * kKiB;
 inline constexpr std::uint64_t kGiB = 1024 * kMiB;
 
-inline constexpr std::size_t kMaxNameBytes = 64;  // of a pool, a device, a link
+inline constexpr std::size_t kMaxNameBytes = 64;  // of a pool, a device, a link, a tenant
 inline constexpr std::size_t kMaxKeyBytes = 512;
 inline constexpr std::size_t kMaxBatchKeys = 65'536;
 inline constexpr std::size_t kMaxDevices = 64;
+inline constexpr std::size_t kMaxTenants = 64;
+inline constexpr std::size_t kMaxTenantMembers = 1024;  // users, groups and readers, each
+inline constexpr std::size_t kMaxUserNameBytes = 256;   // of a Unix user or group
+inline constexpr std::uint32_t kMaxWeight = 1000;
 inline constexpr std::size_t kMaxSlowSteps = 16;  // speeds that a slowed device takes on
 inline constexpr std::uint32_t kMaxLayers = 1024;
 inline constexpr std::uint32_t kMaxUnitsPerBlock = 4096;

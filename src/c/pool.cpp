@@ -19,6 +19,7 @@ static_assert(static_cast<int>(Status::kIoError) == KVPOOL_IO_ERROR);
 static_assert(static_cast<int>(Status::kCorrupt) == KVPOOL_CORRUPT);
 static_assert(static_cast<int>(Status::kUnsupported) == KVPOOL_UNSUPPORTED);
 static_assert(static_cast<int>(Status::kDeclined) == KVPOOL_DECLINED);
+static_assert(static_cast<int>(Status::kForbidden) == KVPOOL_FORBIDDEN);
 
 Result<void> Missing(const char* what) {
   return Fail(Status::kInvalid, std::string(what) + " is NULL: give one");
@@ -34,6 +35,7 @@ SpaceSpec SpecOf(const kvpool_space_spec& spec) {
           .rank = Text(spec.rank),
           .engine = Text(spec.engine),
           .tenant_salt = Text(spec.tenant_salt),
+          .owner = Text(spec.owner),
           .layers = spec.layers};
 }
 

@@ -54,10 +54,10 @@ class SqliteCatalog final : public Catalog {
         {&catalog->remove_, "DELETE FROM blocks WHERE generation = ?"},
         {&catalog->find_space_,
          "SELECT id FROM spaces WHERE model = ? AND dtype = ? AND layout = ? AND layer_group = ?"
-         " AND rank = ? AND engine = ? AND tenant_salt = ? AND layers = ?"},
+         " AND rank = ? AND engine = ? AND tenant_salt = ? AND owner = ? AND layers = ?"},
         {&catalog->add_space_,
-         "INSERT INTO spaces (model, dtype, layout, layer_group, rank, engine, tenant_salt, layers)"
-         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"},
+         "INSERT INTO spaces (model, dtype, layout, layer_group, rank, engine, tenant_salt, owner,"
+         " layers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"},
         {&catalog->spaces_, kSelectSpaces},
         {&catalog->raise_, "UPDATE pool SET highest_generation = ?"},
         {&catalog->wear_,
@@ -266,7 +266,7 @@ Result<void> WriteNew(const std::filesystem::path& path, std::uint64_t pool_id) 
   if (!database) return tl::unexpected(database.error());
   if (auto cautious = database->Execute(kCautions); !cautious) return cautious;
   if (auto set = database->Execute(kSettings); !set) return set;
-  if (auto made = database->Execute(kSchema); !made) return made;
+  if (auto made = database->Execute(Schema().c_str()); !made) return made;
   if (auto made = database->Execute(kWearSchema); !made) return made;
   auto insert = database->Prepare("INSERT INTO pool VALUES (?, 0)");
   if (!insert) return tl::unexpected(insert.error());
@@ -286,7 +286,7 @@ Result<std::uint64_t> OwnerOf(Database& database, const std::string& path) {
   }
   const auto version = database.Number("PRAGMA user_version");
   if (!version) return tl::unexpected(version.error());
-  if (*version != kVersion) {
+  if (*version != kVersion && *version != kFormerVersion) {
     return Fail(Status::kInvalid,
                 fmt::format("{}: written for version {} of the catalog and this kvpool reads "
                             "version {}: use the kvpool that wrote it, or make a new one with "
@@ -340,9 +340,12 @@ Result<std::unique_ptr<Catalog>> Catalog::Open(const std::filesystem::path& path
     return tl::unexpected(known.error());
   }
   if (auto set = database->Execute(kSettings); !set) return tl::unexpected(set.error());
+  const auto version = database->Number("PRAGMA user_version");
+  if (!version) return tl::unexpected(version.error());
   // Needs to write in any case, also where the table is there already.
-  const std::string make_wear = fmt::format("BEGIN IMMEDIATE; {} COMMIT", kWearSchema);
-  if (auto writable = database->Execute(make_wear.c_str()); !writable) {
+  const std::string bring_up = fmt::format("BEGIN IMMEDIATE; {} {} COMMIT", kWearSchema,
+                                           *version == kFormerVersion ? Upgrade() : "");
+  if (auto writable = database->Execute(bring_up.c_str()); !writable) {
     return tl::unexpected(writable.error());
   }
   return SqliteCatalog::Make(std::move(*database));

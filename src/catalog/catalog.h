@@ -55,7 +55,8 @@ class Catalog {
   // another is touched. kExists: a file is there already, or one that would belong to the new one
   // (`path`-wal, -shm, -journal). kInvalid: its folder cannot be written.
   static Result<void> Create(const std::filesystem::path& path, std::uint64_t pool_id);
-  // kNotFound: no file. kInvalid: not a catalog, another pool's, or of another version.
+  // One of version 1 becomes one of version 2, at once and for good. kNotFound: no file. kInvalid:
+  // not a catalog, another pool's, or of another version.
   // kBusy: another process has it open.
   static Result<std::unique_ptr<Catalog>> Open(const std::filesystem::path& path,
                                                std::uint64_t pool_id);

@@ -41,8 +41,8 @@ void Tamper(const std::filesystem::path& path, const char* sql) {
 TEST(Catalog, SpacesThatDifferInAnyFieldDiffer) {
   TestFolder folder;
   auto catalog = MustMake(folder / "catalog");
-  const SpaceSpec spec{"m", "d", "l", "g", "r", "e", std::string("t\0x", 3), 32};
-  std::vector<SpaceSpec> specs(9, spec);
+  const SpaceSpec spec{"m", "d", "l", "g", "r", "e", std::string("t\0x", 3), "o", 32};
+  std::vector<SpaceSpec> specs(10, spec);
   specs[1].model = "x";
   specs[2].dtype = "x";
   specs[3].layout = "x";
@@ -50,7 +50,8 @@ TEST(Catalog, SpacesThatDifferInAnyFieldDiffer) {
   specs[5].rank = "";
   specs[6].engine = "x";
   specs[7].tenant_salt = "t";
-  specs[8].layers = 33;
+  specs[8].owner = "x";
+  specs[9].layers = 33;
   std::map<std::uint32_t, std::size_t> ids;
   for (std::size_t i = 0; i < specs.size(); ++i) ids[catalog->SpaceId(specs[i]).value()] = i;
   EXPECT_EQ(ids.size(), specs.size());
@@ -64,6 +65,7 @@ TEST(Catalog, SpacesThatDifferInAnyFieldDiffer) {
     EXPECT_EQ(read.model, written.model);
     EXPECT_EQ(read.rank, written.rank);
     EXPECT_EQ(read.tenant_salt, written.tenant_salt);
+    EXPECT_EQ(read.owner, written.owner);
     EXPECT_EQ(read.layers, written.layers);
   }
 }

@@ -42,7 +42,7 @@ bool IsOfAnotherVersion(const fs::path& path) {
   auto database = Database::Open(path, false);
   if (!database) return false;
   const auto version = VersionOf(*database);
-  return version && *version != kVersion;
+  return version && *version != kVersion && *version != kFormerVersion;
 }
 
 Finding Refused(const fs::path& path, const Error& error) {
@@ -74,9 +74,9 @@ bool ReadUntilDamage(Database& database, const std::string& sql, Take&& take) {
   }
 }
 
-void SalvageSpaces(Database& database, Salvaged& salvaged) {
+void SalvageSpaces(Database& database, const char* select, Salvaged& salvaged) {
   std::set<std::uint32_t> met;
-  ReadUntilDamage(database, kSelectSpaces, [&](const Statement& row) {
+  ReadUntilDamage(database, select, [&](const Statement& row) {
     std::pair<std::uint32_t, SpaceSpec> space;
     if (ReadSpace(row, space.first, space.second) && met.insert(space.first).second) {
       salvaged.spaces.push_back(std::move(space));
@@ -172,8 +172,9 @@ Salvaged Salvage(const fs::path& path) {
   Salvaged salvaged;
   auto database = Database::Open(path, false);
   if (!database) return salvaged;
-  if (VersionOf(*database) != kVersion) return salvaged;
-  SalvageSpaces(*database, salvaged);
+  const auto version = VersionOf(*database);
+  if (version != kVersion && version != kFormerVersion) return salvaged;
+  SalvageSpaces(*database, version == kVersion ? kSelectSpaces : kSelectFormerSpaces, salvaged);
   SalvageRows(*database, salvaged);
   const auto highest = database->Number("SELECT highest_generation FROM pool");
   if (highest && *highest <= kMaxGeneration) salvaged.highest_generation = *highest;

@@ -17,8 +17,8 @@ struct Finding {
   std::string sentence;     // what is wrong
 };
 
-// Reads all of it, as a pool that opens it would. Changes nothing. Not repairable is what another
-// pool or program owns, has open, or keeps this user from.
+// Reads all of it, as a pool that opens it would. Changes nothing but what opening does. Not
+// repairable is what another pool or program owns, has open, or keeps this user from.
 Finding Examine(const std::filesystem::path& path, std::uint64_t pool_id);
 
 struct Salvaged {

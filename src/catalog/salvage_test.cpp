@@ -92,7 +92,7 @@ TEST_F(SalvageTest, WhatIsNoCatalogAnyMoreBecomesAnEmptyOne) {
 TEST_F(SalvageTest, AnotherVersionIsRepairableAndSavesNothing) {
   {
     auto database = Database::Open(path_, false);
-    ASSERT_TRUE(database->Execute("PRAGMA user_version = 2"));
+    ASSERT_TRUE(database->Execute("PRAGMA user_version = 9"));
   }
   const Finding finding = Examine(path_, kPoolId);
   EXPECT_TRUE(finding.repairable);

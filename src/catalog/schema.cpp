@@ -1,5 +1,7 @@
 #include "catalog/schema.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <string_view>
 
@@ -11,24 +13,43 @@ namespace {
 
 constexpr std::array kSpaceText{&SpaceSpec::model,       &SpaceSpec::dtype, &SpaceSpec::layout,
                                 &SpaceSpec::layer_group, &SpaceSpec::rank,  &SpaceSpec::engine,
-                                &SpaceSpec::tenant_salt};
+                                &SpaceSpec::tenant_salt, &SpaceSpec::owner};
 constexpr int kSpaceLayers = static_cast<int>(kSpaceText.size()) + 1;
+
+constexpr const char* kSpacesColumns =
+    "(id INTEGER PRIMARY KEY AUTOINCREMENT, model BLOB NOT NULL, dtype BLOB NOT NULL,"
+    " layout BLOB NOT NULL, layer_group BLOB NOT NULL, rank BLOB NOT NULL, engine BLOB NOT NULL,"
+    " tenant_salt BLOB NOT NULL, owner BLOB NOT NULL, layers INTEGER NOT NULL,"
+    " UNIQUE (model, dtype, layout, layer_group, rank, engine, tenant_salt, owner, layers))";
 
 }  // namespace
 
-const char* const kSchema =
-    "BEGIN;"
-    "CREATE TABLE pool (pool_id INTEGER NOT NULL, highest_generation INTEGER NOT NULL);"
-    "CREATE TABLE spaces (id INTEGER PRIMARY KEY AUTOINCREMENT, model BLOB NOT NULL,"
-    " dtype BLOB NOT NULL, layout BLOB NOT NULL, layer_group BLOB NOT NULL, rank BLOB NOT NULL,"
-    " engine BLOB NOT NULL, tenant_salt BLOB NOT NULL, layers INTEGER NOT NULL,"
-    " UNIQUE (model, dtype, layout, layer_group, rank, engine, tenant_salt, layers));"
-    "CREATE TABLE blocks (generation INTEGER PRIMARY KEY, space INTEGER NOT NULL,"
-    " key BLOB NOT NULL, block_bytes INTEGER NOT NULL, ordinal INTEGER NOT NULL,"
-    " parent BLOB NOT NULL, units BLOB NOT NULL);"
-    "PRAGMA application_id = 1802924140;"
-    "PRAGMA user_version = 1;";
-static_assert(kApplicationId == 1802924140 && kVersion == 1);
+std::string Schema() {
+  return fmt::format(
+      "BEGIN;"
+      "CREATE TABLE pool (pool_id INTEGER NOT NULL, highest_generation INTEGER NOT NULL);"
+      "CREATE TABLE spaces {};"
+      "CREATE TABLE blocks (generation INTEGER PRIMARY KEY, space INTEGER NOT NULL,"
+      " key BLOB NOT NULL, block_bytes INTEGER NOT NULL, ordinal INTEGER NOT NULL,"
+      " parent BLOB NOT NULL, units BLOB NOT NULL);"
+      "PRAGMA application_id = {};"
+      "PRAGMA user_version = {};",
+      kSpacesColumns, kApplicationId, kVersion);
+}
+
+// No id is used twice: what was the highest stays it.
+std::string Upgrade() {
+  return fmt::format(
+      "CREATE TABLE owned_spaces {};"
+      "INSERT INTO owned_spaces (id, model, dtype, layout, layer_group, rank, engine, tenant_salt,"
+      " owner, layers) {};"
+      "UPDATE sqlite_sequence SET seq = max(seq, coalesce((SELECT seq FROM sqlite_sequence"
+      " WHERE name = 'spaces'), 0)) WHERE name = 'owned_spaces';"
+      "DROP TABLE spaces;"
+      "ALTER TABLE owned_spaces RENAME TO spaces;"
+      "PRAGMA user_version = {};",
+      kSpacesColumns, kSelectFormerSpaces, kVersion);
+}
 
 void BindSpec(const SpaceSpec& spec, Statement& statement) {
   int index = 1;

@@ -1,6 +1,7 @@
 // Folders, rows and models for the catalog's tests.
 #pragma once
 
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "catalog/catalog.h"
+#include "catalog/sqlite.h"
 
 namespace kvpool::catalog {
 
@@ -46,6 +48,25 @@ class TestFolder {
  private:
   std::filesystem::path path_;
 };
+
+// Makes a closed catalog one of version 1, as the kvpool of then would have left it.
+inline void MakeFormer(const std::filesystem::path& path) {
+  auto database = Database::Open(path, false);
+  ASSERT_TRUE(database) << database.error().message;
+  const auto made = database->Execute(
+      "BEGIN;"
+      "CREATE TABLE former (id INTEGER PRIMARY KEY AUTOINCREMENT, model BLOB NOT NULL,"
+      " dtype BLOB NOT NULL, layout BLOB NOT NULL, layer_group BLOB NOT NULL, rank BLOB NOT NULL,"
+      " engine BLOB NOT NULL, tenant_salt BLOB NOT NULL, layers INTEGER NOT NULL,"
+      " UNIQUE (model, dtype, layout, layer_group, rank, engine, tenant_salt, layers));"
+      "INSERT INTO former SELECT id, model, dtype, layout, layer_group, rank, engine, tenant_salt,"
+      " layers FROM spaces WHERE owner = x'';"
+      "DROP TABLE spaces;"
+      "ALTER TABLE former RENAME TO spaces;"
+      "PRAGMA user_version = 1;"
+      "COMMIT");
+  ASSERT_TRUE(made) << made.error().message;
+}
 
 // What a catalog should hold, as text that compares.
 using Model = std::map<std::uint64_t, std::string>;

@@ -31,6 +31,7 @@ class Checker {
     CheckPool();
     CheckDevices();
     CheckLinks();
+    CheckTenants(config_.tenants, problems_);
     return std::move(problems_);
   }
 
@@ -41,12 +42,8 @@ class Checker {
   }
 
   void CheckName(const std::string& key, const std::string& owner, const std::string& name) {
-    const bool good = !name.empty() && name.size() <= kMaxNameBytes &&
-                      std::all_of(name.begin(), name.end(), IsNameByte);
-    if (!good) {
-      Add(key, "{}: \"{}\" is not a name: use 1 to {} letters, digits, dots, dashes or underscores",
-          owner, Printable(name), kMaxNameBytes);
-    }
+    std::string problem = ProblemOfName(owner, name);
+    if (!problem.empty()) problems_.push_back({key, std::move(problem)});
   }
 
   void CheckPath(const std::string& key, const std::string& owner, const std::string& path) {

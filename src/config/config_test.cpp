@@ -54,6 +54,18 @@ later = [{ after_s = 1.5, bandwidth = "50MB/s" }, { after_s = 9, bandwidth = "10
 name = "socket0"
 bandwidth = "1GB/s"
 devices = ["ram", "ssd"]
+
+[[tenant]]
+name = "team-a"
+users = ["alice", 1001]
+groups = ["staff"]
+quota = "200GiB"
+weight = 3
+readers = ["team-b"]
+
+[[tenant]]
+name = "team-b"
+users = [0]
 )";
 
 Config Good() {
@@ -106,6 +118,15 @@ TEST(ConfigParse, ReadsEveryForm) {
   ASSERT_EQ(config.links.size(), 1u);
   EXPECT_EQ(config.links[0].bytes_per_s, 1e9);
   EXPECT_THAT(config.links[0].devices, ElementsAre("ram", "ssd"));
+  EXPECT_THAT(
+      config.tenants,
+      ElementsAre(TenantConfig{.name = "team-a",
+                               .users = {"alice", "1001"},
+                               .groups = {"staff"},
+                               .quota_bytes = 200 * kGiB,
+                               .weight = 3,
+                               .readers = {"team-b"}},
+                  TenantConfig{.name = "team-b", .users = {"0"}, .groups = {}, .readers = {}}));
 }
 
 TEST(ConfigParse, PathsAreRelativeToTheFile) {
@@ -204,6 +225,29 @@ TEST(ConfigParse, EachMistakeHasItsSentence) {
       Mistake{"[\"ram\", \"ssd\"]", "[]", "link \"socket0\": no devices"},
       Mistake{"[\"ram\", \"ssd\"]", "[\"ram\", \"ram\"]", "a device is named twice"},
       Mistake{"[\"ram\", \"ssd\"]", "[1]", "must be a list of names"},
+      Mistake{"[[tenant]]\nname = \"team-b\"", "[[tenant]]\nname = \"team-a\"",
+              "another tenant has this name"},
+      Mistake{"[[tenant]]\nname = \"team-b\"", "[[tenant]]\nname = \"a/b\"",
+              "tenant 2: \"a/b\" is not a name"},
+      Mistake{"users = [\"alice\", 1001]", "user = \"alice\"", "did you mean \"users\"?"},
+      Mistake{"users = [\"alice\", 1001]", "users = \"alice\"",
+              "line 38: tenant \"team-a\": users must be a list of names or numbers"},
+      Mistake{"users = [\"alice\", 1001]", "users = [-1]", "must be a list of names or numbers"},
+      Mistake{"users = [\"alice\", 1001]", "users = [4294967295]",
+              "\"4294967295\" is neither the name nor the number of a user"},
+      Mistake{"users = [\"alice\", 1001]", "users = [0]",
+              "tenant \"team-b\": user \"0\" is of tenant \"team-a\" already"},
+      Mistake{"users = [0]", "groups = [\"staff\"]",
+              "tenant \"team-b\": group \"staff\" is of tenant \"team-a\" already"},
+      Mistake{"users = [0]", "", "tenant \"team-b\": it has no users and no groups"},
+      Mistake{"quota = \"200GiB\"", "quota = \"1MiB\"",
+              "line 40: tenant \"team-a\": a quota of 1 MiB holds no context"},
+      Mistake{"quota = \"200GiB\"", "quota = 0", "a quota of 0 B holds no context"},
+      Mistake{"quota = \"200GiB\"", "quota = \"much\"", "quota must be a size"},
+      Mistake{"weight = 3", "weight = 0", "weight is 0 and must be from 1 to 1000"},
+      Mistake{"weight = 3", "wieght = 3", "did you mean \"weight\"?"},
+      Mistake{"readers = [\"team-b\"]", "readers = [\"team-c\"]", "no tenant is named \"team-c\""},
+      Mistake{"readers = [\"team-b\"]", "readers = [\"team-a\"]", "reads its own spaces anyway"},
   };
   for (const Mistake& mistake : mistakes) {
     EXPECT_THAT(Complaint(With(mistake.from, mistake.to)), HasSubstr(mistake.complaint));
@@ -281,6 +325,13 @@ TEST(ConfigValidate, RefusesTooManyDevicesInOneSentence) {
   config.links.clear();
   EXPECT_THAT(config.Validate(),
               ElementsAre(HasSubstr("65 devices are more than the limit of 64")));
+}
+
+TEST(ConfigValidate, RefusesTooManyTenantsInOneSentence) {
+  Config config = Good();
+  config.tenants.resize(kMaxTenants + 1);
+  EXPECT_THAT(config.Validate(),
+              ElementsAre(HasSubstr("65 tenants are more than the limit of 64")));
 }
 
 TEST(ConfigValidate, RefusesTextThatAFileCannotHold) {

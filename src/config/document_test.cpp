@@ -55,13 +55,14 @@ TEST(ConfigurationDocument, ExamplesParse) {
 TEST(ConfigurationDocument, NamesEveryKey) {
   const std::string document = Document();
   std::size_t keys = 0;
-  for (const char* table : {"[pool]", "[[device]]", "[[device]]\n[device.slow]", "[[link]]"}) {
+  for (const char* table :
+       {"[pool]", "[[device]]", "[[device]]\n[device.slow]", "[[link]]", "[[tenant]]"}) {
     for (const std::string& key : KnownKeys(std::string(table) + "\nzzzzzzzz = 1\n")) {
       EXPECT_NE(document.find("| `" + key + "` |"), std::string::npos) << table << " " << key;
       ++keys;
     }
   }
-  EXPECT_EQ(keys, 33u);
+  EXPECT_EQ(keys, 39u);
 }
 
 }  // namespace

@@ -125,6 +125,20 @@ LinkConfig ReadLink(const toml::table& table, std::size_t index, Report& report)
   return link;
 }
 
+TenantConfig ReadTenant(const toml::table& table, std::size_t index, Report& report) {
+  Reader reader(table, fmt::format("tenant[{}].", index), TitleOf("tenant", index, table), report);
+  TenantConfig tenant;
+  reader.Require("name", "\"team-a\"");
+  reader.Text("name", tenant.name);
+  reader.Accounts("users", tenant.users);
+  reader.Accounts("groups", tenant.groups);
+  reader.Size("quota", tenant.quota_bytes);
+  reader.Whole("weight", tenant.weight);
+  reader.Names("readers", tenant.readers);
+  reader.Finish();
+  return tenant;
+}
+
 Config ReadConfig(const toml::table& root, const std::filesystem::path& relative_to,
                   Report& report) {
   Config config;
@@ -143,6 +157,10 @@ Config ReadConfig(const toml::table& root, const std::filesystem::path& relative
   const auto links = reader.Tables("link");
   for (std::size_t i = 0; i < std::min(links.size(), kMaxDevices + 1); ++i) {
     config.links.push_back(ReadLink(*links[i], i, report));
+  }
+  const auto tenants = reader.Tables("tenant");
+  for (std::size_t i = 0; i < std::min(tenants.size(), kMaxTenants + 1); ++i) {
+    config.tenants.push_back(ReadTenant(*tenants[i], i, report));
   }
   reader.Finish();
   return config;

@@ -16,5 +16,7 @@ struct Problem {
 
 // What Config::Validate reports, each with its key.
 std::vector<Problem> Check(const Config& config);
+// The part of it that is about tenants.
+void CheckTenants(const std::vector<TenantConfig>& tenants, std::vector<Problem>& problems);
 
 }  // namespace kvpool::config

@@ -108,6 +108,12 @@ void Reader::Size(const char* key, std::uint64_t& out) {
   }
 }
 
+void Reader::Size(const char* key, std::optional<std::uint64_t>& out) {
+  std::uint64_t bytes = 0;
+  Size(key, bytes);
+  if (table_.get(key) != nullptr && !report_.bad.contains(prefix_ + key)) out = bytes;
+}
+
 void Reader::Rate(const char* key, double& out) {
   const toml::node* node = Find(key);
   if (node == nullptr) return;
@@ -147,6 +153,23 @@ void Reader::Names(const char* key, std::vector<std::string>& out) {
     return;
   }
   for (const toml::node& item : *list) out.push_back(item.as_string()->get());
+}
+
+void Reader::Accounts(const char* key, std::vector<std::string>& out) {
+  const toml::node* node = Find(key);
+  if (node == nullptr) return;
+  const toml::array* list = node->as_array();
+  const auto fits = [](const toml::node& item) {
+    return item.is_string() || (item.is_integer() && item.as_integer()->get() >= 0);
+  };
+  if (list == nullptr || !std::all_of(list->begin(), list->end(), fits)) {
+    Wrong(key, "must be a list of names or numbers such as [\"alice\", 1001]");
+    return;
+  }
+  for (const toml::node& item : *list) {
+    const auto* text = item.as_string();
+    out.push_back(text != nullptr ? text->get() : fmt::format("{}", item.as_integer()->get()));
+  }
 }
 
 void Reader::Choice(const char* key, std::span<const std::string_view> words, std::size_t& out) {

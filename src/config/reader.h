@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -39,9 +40,12 @@ class Reader {
   void Path(const char* key, const std::filesystem::path& relative_to, std::filesystem::path& out);
   void Flag(const char* key, bool& out);
   void Size(const char* key, std::uint64_t& out);  // "4GiB" or bytes
-  void Rate(const char* key, double& out);         // "800MB/s" or bytes per second
+  void Size(const char* key, std::optional<std::uint64_t>& out);
+  void Rate(const char* key, double& out);  // "800MB/s" or bytes per second
   void Number(const char* key, double& out);
   void Names(const char* key, std::vector<std::string>& out);
+  // Unix users or groups, by name or number.
+  void Accounts(const char* key, std::vector<std::string>& out);
   // One of `words`; `out` becomes its position.
   void Choice(const char* key, std::span<const std::string_view> words, std::size_t& out);
 

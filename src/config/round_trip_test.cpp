@@ -66,6 +66,22 @@ DeviceConfig AnyDevice(std::size_t index) {
   return device;
 }
 
+std::vector<TenantConfig> AnyTenants() {
+  std::vector<TenantConfig> tenants(*rc::gen::inRange<std::size_t>(0, 4));
+  for (std::size_t i = 0; i < tenants.size(); ++i) {
+    TenantConfig& tenant = tenants[i];
+    tenant.name = AnyName(i);
+    tenant.users = {std::to_string(i), "u\xc3\xa9\"'\\" + std::to_string(i)};
+    if (*rc::gen::arbitrary<bool>()) tenant.groups = {"g" + std::to_string(i)};
+    if (*rc::gen::arbitrary<bool>()) {
+      tenant.quota_bytes = kSlabBytes + (*rc::gen::arbitrary<std::uint64_t>() >> 8);
+    }
+    tenant.weight = *rc::gen::inRange<std::uint32_t>(1, kMaxWeight + 1);
+    if (i > 0) tenant.readers = {tenants[i - 1].name};
+  }
+  return tenants;
+}
+
 Config AnyConfig() {
   Config config;
   config.name = AnyName(0);
@@ -89,6 +105,7 @@ Config AnyConfig() {
     for (std::size_t d = 0; d < members; ++d) link.devices.push_back(config.devices[d].name);
     config.links.push_back(link);
   }
+  config.tenants = AnyTenants();
   return config;
 }
 

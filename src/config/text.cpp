@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
+
+#include "base/limits.h"
 
 namespace kvpool::config {
 namespace {
@@ -27,6 +30,11 @@ std::size_t CharacterLength(std::string_view text, std::size_t at) {
   return overlong || surrogate || beyond ? 0 : length;
 }
 
+bool IsNameByte(char byte) {
+  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+         (byte >= '0' && byte <= '9') || byte == '.' || byte == '-' || byte == '_';
+}
+
 }  // namespace
 
 bool IsUtf8(std::string_view text) {
@@ -38,9 +46,14 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
-bool IsNameByte(char byte) {
-  return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-         (byte >= '0' && byte <= '9') || byte == '.' || byte == '-' || byte == '_';
+std::string ProblemOfName(std::string_view owner, std::string_view name) {
+  if (!name.empty() && name.size() <= kMaxNameBytes &&
+      std::all_of(name.begin(), name.end(), IsNameByte)) {
+    return "";
+  }
+  return fmt::format(
+      "{}: \"{}\" is not a name: use 1 to {} letters, digits, dots, dashes or underscores", owner,
+      Printable(name), kMaxNameBytes);
 }
 
 std::string Printable(std::string_view text) {

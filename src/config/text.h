@@ -9,8 +9,9 @@ namespace kvpool::config {
 
 bool IsUtf8(std::string_view text);
 
-// A byte that names of pools, devices and links may have.
-bool IsNameByte(char byte);
+// What is wrong with the name of a pool, a device, a link or a tenant; empty: nothing. `owner`
+// names it to people.
+std::string ProblemOfName(std::string_view owner, std::string_view name);
 
 // `text` on one line and not too long, for messages.
 std::string Printable(std::string_view text);

@@ -91,14 +91,27 @@ void AddDevice(const DeviceConfig& device, std::string& out) {
   }
 }
 
-void AddLink(const LinkConfig& link, std::string& out) {
-  std::string names;
-  for (const std::string& device : link.devices) {
-    if (!names.empty()) names += ", ";
-    names += Quoted(device);
+std::string List(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const std::string& text : texts) {
+    if (!out.empty()) out += ", ";
+    out += Quoted(text);
   }
-  out += fmt::format("\n[[link]]\nname = {}\nbandwidth = {}\ndevices = [{}]\n", Quoted(link.name),
-                     Rate(link.bytes_per_s), names);
+  return "[" + out + "]";
+}
+
+void AddLink(const LinkConfig& link, std::string& out) {
+  out += fmt::format("\n[[link]]\nname = {}\nbandwidth = {}\ndevices = {}\n", Quoted(link.name),
+                     Rate(link.bytes_per_s), List(link.devices));
+}
+
+void AddTenant(const TenantConfig& tenant, std::string& out) {
+  out += fmt::format("\n[[tenant]]\nname = {}\n", Quoted(tenant.name));
+  if (!tenant.users.empty()) out += fmt::format("users = {}\n", List(tenant.users));
+  if (!tenant.groups.empty()) out += fmt::format("groups = {}\n", List(tenant.groups));
+  if (tenant.quota_bytes) out += fmt::format("quota = {}\n", Size(*tenant.quota_bytes));
+  out += fmt::format("weight = {}\n", tenant.weight);
+  if (!tenant.readers.empty()) out += fmt::format("readers = {}\n", List(tenant.readers));
 }
 
 }  // namespace
@@ -116,6 +129,7 @@ std::string Config::ToToml() const {
   if (!socket.empty()) out += fmt::format("socket = {}\n", Quoted(socket.string()));
   for (const DeviceConfig& device : devices) AddDevice(device, out);
   for (const LinkConfig& link : links) AddLink(link, out);
+  for (const TenantConfig& tenant : tenants) AddTenant(tenant, out);
   return out;
 }
 

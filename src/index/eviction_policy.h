@@ -26,9 +26,9 @@ enum class Leaving : std::uint8_t {
   kDropped,  // its bytes are void
 };
 
-// Told of every block's life by the Index; keeps its state in dense vectors by EntryId. An id is
-// free for another block after Erase. No call scans; all are amortised O(log n) or better.
-// Threads: one at a time.
+// Told of every block's life by the Index; keeps its state in dense vectors by EntryId, which here
+// is the Seat of a block in its EvictionGroup. An id is free for another block after Erase. No call
+// scans; all are amortised O(log n) or better. Threads: one at a time.
 class EvictionPolicy {
  public:
   virtual ~EvictionPolicy() = default;

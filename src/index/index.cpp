@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -25,8 +26,10 @@ std::uint16_t PagesOf(std::uint32_t bytes) {
 
 }  // namespace
 
-Index::Index(std::unique_ptr<EvictionPolicy> policy) : policy_(std::move(policy)) {
-  KVPOOL_CHECK(policy_ != nullptr);
+Index::Index(std::unique_ptr<EvictionPolicy> policy) { tenants_.emplace_back(std::move(policy)); }
+
+Index::Index(std::vector<EvictionGroup> tenants) : tenants_(std::move(tenants)) {
+  KVPOOL_CHECK(!tenants_.empty() && tenants_.size() <= kMaxTenants + 1);
 }
 
 Index::~Index() {
@@ -109,6 +112,7 @@ EntryView Index::View(EntryId id) const {
   const Entry& entry = entries_[id];
   KVPOOL_CHECK(entry.state != EntryState::kFree);
   return {.space = entry.space,
+          .tenant = entry.tenant,
           .key = KeyOf(entry),
           .shape = {.block_bytes = entry.block_bytes,
                     .units = entry.units,
@@ -135,7 +139,7 @@ EntryId Index::TakeId() {
 
 EntryId Index::Reserve(const NewEntry& block) {
   KVPOOL_CHECK(!block.key.empty() && block.key.size() <= kMaxKeyBytes);
-  KVPOOL_CHECK(block.shape.units <= kMaxUnitsPerBlock);
+  KVPOOL_CHECK(block.shape.units <= kMaxUnitsPerBlock && block.tenant < tenants_.size());
   last_victim_ = kNoEntry;
   const std::uint64_t hash = HashOf(block.space, block.key);
   KVPOOL_CHECK(FindHashed(hash, block.space, block.key) == kNoEntry);
@@ -158,13 +162,21 @@ EntryId Index::Reserve(const NewEntry& block) {
   entry.units = static_cast<std::uint16_t>(block.shape.units);
   entry.unit_pages = PagesOf(block.shape.unit_bytes);
   entry.slot_pages = PagesOf(block.shape.slot_bytes);
+  entry.tenant = block.tenant;
+  EvictionGroup& group = GroupOf(entry);
+  group.slot_bytes += SlotBytes(entry);
+  group.pinned_slot_bytes += SlotBytes(entry);
   pinned_slot_bytes_ += SlotBytes(entry);
   std::uninitialized_value_construct_n(UnitsOf(entry), block.shape.units);
 
   table_.Insert(hash, id, [this](EntryId other) { return entries_[other].hash; });
   if (block.parent != kNoEntry) Link(id, block.parent);
-  policy_->Insert(
-      id, {.hash = hash, .ordinal = block.ordinal, .space = block.space, .parent = block.parent});
+  entry.seat = group.Insert(id,
+                            {.hash = hash,
+                             .ordinal = block.ordinal,
+                             .space = block.space,
+                             .parent = SeatOf(block.parent)},
+                            ++now_);
   return id;
 }
 
@@ -188,7 +200,11 @@ void Index::AddCopies(EntryId id) {
                             layout::UnitRecord::Nowhere());
 }
 
-bool Index::TakeReferenced(EntryId id) { return std::exchange(entries_[id].referenced, false); }
+bool Index::TakeReferenced(EntryId id) {
+  const bool referenced = entries_[id].referenced;
+  entries_[id].referenced = false;
+  return referenced;
+}
 
 void Index::Reference(EntryId id, EntryId parent) {
   last_victim_ = kNoEntry;
@@ -197,16 +213,18 @@ void Index::Reference(EntryId id, EntryId parent) {
   // Later ordinals only: a chain never closes into a ring, whatever a caller claims.
   if (parent != kNoEntry && entry.parent == kNoEntry && entries_[parent].ordinal < entry.ordinal) {
     Link(id, parent);
-    policy_->Relink(id, parent);
+    GroupOf(entry).Relink(entry.seat, SeatOf(parent));
   }
   entry.referenced = true;
-  policy_->Reference(id);
+  GroupOf(entry).Reference(entry.seat, ++now_);
 }
 
 void Index::Pin(EntryId id) {
   Entry& entry = entries_[id];
   KVPOOL_CHECK(entry.state != EntryState::kFree);
-  if (entry.pins++ == 0) pinned_slot_bytes_ += SlotBytes(entry);
+  if (entry.pins++ > 0) return;
+  pinned_slot_bytes_ += SlotBytes(entry);
+  GroupOf(entry).pinned_slot_bytes += SlotBytes(entry);
 }
 
 bool Index::Unpin(EntryId id) {
@@ -214,10 +232,11 @@ bool Index::Unpin(EntryId id) {
   KVPOOL_CHECK(entry.pins > 0);
   if (--entry.pins > 0) return false;
   pinned_slot_bytes_ -= SlotBytes(entry);
+  GroupOf(entry).pinned_slot_bytes -= SlotBytes(entry);
   if (entry.state == EntryState::kDoomed) return true;
   KVPOOL_CHECK(entry.state == EntryState::kVisible);
   last_victim_ = kNoEntry;
-  if (entry.parked) policy_->Unpark(id);
+  if (entry.parked) GroupOf(entry).Unpark(entry.seat);
   entry.parked = false;
   return false;
 }
@@ -233,7 +252,7 @@ bool Index::Doom(EntryId id) {
   entry.state = EntryState::kDoomed;
   entry.parked = false;
   OrphanChildren(id);
-  policy_->Erase(id, id == last_victim_ ? Leaving::kEvicted : Leaving::kDropped);
+  GroupOf(entry).Erase(entry.seat, id == last_victim_ ? Leaving::kEvicted : Leaving::kDropped);
   if (entry.parent != kNoEntry) Unlink(id);
   last_victim_ = kNoEntry;
   return entry.pins == 0;
@@ -243,31 +262,53 @@ void Index::Erase(EntryId id) {
   Entry& entry = entries_[id];
   KVPOOL_CHECK(entry.state == EntryState::kDoomed && entry.pins == 0);
   ::operator delete(entry.bytes);
+  GroupOf(entry).slot_bytes -= SlotBytes(entry);
+  GroupOf(entry).Free(entry.seat);
   entry = Entry{};
   entry.next_sibling = first_free_;
   first_free_ = id;
 }
 
-EntryId Index::Victim() {
+EntryId Index::Candidate(EvictionGroup& group) {
   for (;;) {
-    const EntryId id = policy_->Victim();
+    const EntryId id = group.Candidate();
     if (id == kNoEntry) return kNoEntry;
     Entry& entry = entries_[id];
     if (entry.pins == 0) {
       KVPOOL_CHECK(entry.state == EntryState::kVisible);
-      last_victim_ = id;
       return id;
     }
     // Amortised: each pin parks its block at most once.
-    policy_->Park(id);
+    group.Park(entry.seat);
     entry.parked = true;
   }
 }
+
+EntryId Index::Victim() {
+  if (tenants_.size() == 1) return Victim(0);
+  std::bitset<kMaxTenants + 1> looked;
+  for (std::size_t looks = 0; looks < tenants_.size(); ++looks) {
+    std::size_t most = 0;
+    double pressure = -1;
+    for (std::size_t i = 0; i < tenants_.size(); ++i) {
+      if (looked[i] || tenants_[i].Pressure(now_) <= pressure) continue;
+      most = i;
+      pressure = tenants_[i].Pressure(now_);
+    }
+    looked[most] = true;
+    last_victim_ = Candidate(tenants_[most]);
+    if (last_victim_ != kNoEntry) break;  // else all of it is pinned
+  }
+  return last_victim_;
+}
+
+EntryId Index::Victim(std::uint16_t tenant) { return last_victim_ = Candidate(tenants_[tenant]); }
 
 void Index::Link(EntryId id, EntryId parent) {
   Entry& entry = entries_[id];
   Entry& above = entries_[parent];
   KVPOOL_CHECK(above.state == EntryState::kVisible || above.state == EntryState::kWriting);
+  KVPOOL_CHECK(above.tenant == entry.tenant);
   entry.parent = parent;
   entry.next_sibling = above.first_child;
   entry.previous_sibling = kNoEntry;
@@ -293,7 +334,7 @@ void Index::OrphanChildren(EntryId id) {
     Entry& entry = entries_[child];
     const EntryId next = entry.next_sibling;
     entry.parent = entry.next_sibling = entry.previous_sibling = kNoEntry;
-    policy_->Relink(child, kNoEntry);
+    GroupOf(entry).Relink(entry.seat, kNoEntry);
     child = next;
   }
   entries_[id].first_child = kNoEntry;

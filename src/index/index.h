@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/limits.h"
 #include "index/chunked_vector.h"
+#include "index/eviction_group.h"
 #include "index/eviction_policy.h"
 #include "index/hash_table.h"
 #include "kvpool/key.h"
@@ -23,6 +25,7 @@ enum class EntryState : std::uint8_t {
 
 struct NewEntry {
   std::uint32_t space = 0;
+  std::uint16_t tenant = 0;  // the same for all blocks of a space
   Key key;
   layout::BlockShape shape = {};
   std::uint64_t generation = 0;
@@ -32,6 +35,7 @@ struct NewEntry {
 
 struct EntryView {
   std::uint32_t space = 0;
+  std::uint16_t tenant = 0;
   Key key;  // valid until Erase or AddCopies
   layout::BlockShape shape = {};
   std::uint64_t generation = 0;
@@ -54,7 +58,8 @@ class IndexWatcher {
 // Threads: const methods may run together; all others alone (the pool's lock).
 class Index {
  public:
-  explicit Index(std::unique_ptr<EvictionPolicy> policy);
+  explicit Index(std::unique_ptr<EvictionPolicy> policy);  // one tenant
+  explicit Index(std::vector<EvictionGroup> tenants);      // by number
   ~Index();
   Index(const Index&) = delete;
   Index& operator=(const Index&) = delete;
@@ -99,14 +104,22 @@ class Index {
   void Erase(EntryId entry);
 
   // The block that should go next: kVisible, no pins. kNoEntry when there is none. Amortised: no
-  // scan. The caller dooms it before it calls any other non-const method, or the policy takes the
-  // block for dropped, not evicted.
+  // scan, but a look at each tenant. The caller dooms it before it calls any other non-const
+  // method, or the policy takes the block for dropped, not evicted.
   EntryId Victim();
+  // The same among the blocks of one tenant.
+  EntryId Victim(std::uint16_t tenant);
 
   // --- bookkeeping ---
   std::size_t size() const { return visible_; }
   // What the units of all blocks with a pin occupy: no eviction can free it.
   std::uint64_t pinned_slot_bytes() const { return pinned_slot_bytes_; }
+  // The same of one tenant, and of all its blocks, from Reserve until Erase. A unit with a second
+  // place counts once.
+  std::uint64_t pinned_slot_bytes(std::uint16_t tenant) const {
+    return tenants_[tenant].pinned_slot_bytes;
+  }
+  std::uint64_t slot_bytes(std::uint16_t tenant) const { return tenants_[tenant].slot_bytes; }
   // Calls visit(EntryId) for every kVisible entry, in no particular order.
   template <class Visit>
   void ForEach(Visit&& visit) const {
@@ -132,7 +145,9 @@ class Index {
     std::uint32_t space = 0;
     std::uint16_t key_bytes = 0;
     EntryState state = EntryState::kFree;
-    bool parked = false;  // the policy does not offer it until it is unpinned
+    bool parked : 1 = false;  // the policy does not offer it until it is unpinned
+    bool has_copies : 1 = false;
+    bool referenced : 1 = false;
     std::uint64_t hash = 0;
     std::uint64_t generation = 0;
     std::uint64_t ordinal = 0;
@@ -145,8 +160,8 @@ class Index {
     std::uint16_t units = 0;
     std::uint16_t unit_pages = 0;  // unit_bytes, slot_bytes in steps of kIoAlignment
     std::uint16_t slot_pages = 0;
-    bool has_copies = false;
-    bool referenced = false;
+    std::uint16_t tenant = 0;
+    Seat seat = kNoEntry;  // in the tenant's group
   };
   static_assert(sizeof(Entry) == 80);
 
@@ -167,13 +182,18 @@ class Index {
   void Unlink(EntryId entry);
   void OrphanChildren(EntryId entry);
 
-  std::unique_ptr<EvictionPolicy> policy_;
+  EvictionGroup& GroupOf(const Entry& entry) { return tenants_[entry.tenant]; }
+  Seat SeatOf(EntryId entry) const { return entry == kNoEntry ? kNoEntry : entries_[entry].seat; }
+  EntryId Candidate(EvictionGroup& group);
+
+  std::vector<EvictionGroup> tenants_;
   IndexWatcher* watcher_ = nullptr;
   HashTable table_;  // every entry that is kWriting or kVisible
   ChunkedVector<Entry> entries_;
   EntryId end_ = 0;  // ids below it have been in use
   EntryId first_free_ = kNoEntry;
   EntryId last_victim_ = kNoEntry;
+  std::uint64_t now_ = 0;  // blocks that were stored or used so far
   std::size_t visible_ = 0;
   std::uint64_t pinned_slot_bytes_ = 0;
 };

@@ -66,12 +66,16 @@ TEST(Presence, WhoeverGetsTheTableCannotWriteThere) {
 }
 
 TEST(Records, ASpaceAndInformationComeBackAsTheyWent) {
-  const SpaceSpec spec{
-      .model = "m", .layout = std::string(4096, 'x'), .tenant_salt = "s", .layers = 9};
+  const SpaceSpec spec{.model = "m",
+                       .layout = std::string(4096, 'x'),
+                       .tenant_salt = "s",
+                       .owner = "o",
+                       .layers = 9};
   const auto decoded = DecodeSpace(*EncodeSpace(spec));
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->layout, spec.layout);
   EXPECT_EQ(decoded->tenant_salt, "s");
+  EXPECT_EQ(decoded->owner, "o");
   EXPECT_EQ(decoded->layers, 9u);
   EXPECT_FALSE(EncodeSpace({.model = std::string(4097, 'x')}));
 
@@ -79,8 +83,22 @@ TEST(Records, ASpaceAndInformationComeBackAsTheyWent) {
   info.devices.push_back({.name = "ssd", .kind = "file", .description = "path", .share = 0.25});
   info.devices[0].transfers_abandoned = 11;
   info.devices[0].state = DeviceState::kDrained;
+  info.tenants = {{.name = std::string(64, 'n'),
+                   .weight = 3,
+                   .blocks = 1,
+                   .block_bytes = 2,
+                   .used_bytes = 3,
+                   .quota_bytes = 4,
+                   .evictions = 5,
+                   .declined = 6,
+                   .hits = 7,
+                   .misses = 8}};
   const auto back = DecodeInfo(EncodeInfo(info));
   ASSERT_TRUE(back);
+  EXPECT_EQ(back->tenants, info.tenants);
+  auto cut = EncodeInfo(info);
+  cut.pop_back();
+  EXPECT_FALSE(DecodeInfo(cut));
   EXPECT_EQ(back->blocks, 5u);
   ASSERT_EQ(back->devices.size(), 1u);
   EXPECT_EQ(back->devices[0].description, "path");

@@ -17,7 +17,7 @@ static_assert(std::endian::native == std::endian::little);
 
 inline constexpr std::uint64_t kHelloMagic = 0x50494c4f4f50564b;  // "KVPOOLIP"
 inline constexpr std::uint32_t kMessageMagic = 0x4d50564b;        // "KVPM"
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 
 inline constexpr std::uint32_t kMaxMessageBytes = 1 << 20;
 inline constexpr std::uint32_t kMaxSpaceTextBytes = 4096;
@@ -91,13 +91,13 @@ struct AnswerHead {
 };
 static_assert(sizeof(AnswerHead) == 16);
 
-inline constexpr std::size_t kSpaceTexts = 7;
+inline constexpr std::size_t kSpaceTexts = 8;
 struct SpaceQuestion {
   std::uint32_t layers = 0;
   std::array<std::uint16_t, kSpaceTexts> lengths{};
-  std::uint16_t zero = 0;
+  std::uint32_t zero = 0;
 };
-static_assert(sizeof(SpaceQuestion) == 20);
+static_assert(sizeof(SpaceQuestion) == 24);
 
 struct SpaceAnswer {
   std::uint32_t space = 0;
@@ -234,8 +234,8 @@ struct PoolRecord {
   std::uint64_t declined = 0;
   std::uint64_t blocks_lost_at_open = 0;
   std::uint32_t devices = 0;
-  std::uint32_t zero = 0;
-  std::uint64_t zero2 = 0;
+  std::uint32_t tenants = 0;
+  std::uint64_t zero = 0;
 };
 static_assert(sizeof(PoolRecord) == 128);
 
@@ -251,6 +251,14 @@ struct DeviceRecord {
   std::array<std::uint64_t, 2> zero2{};
 };
 static_assert(sizeof(DeviceRecord) == 880);
+
+struct TenantRecord {
+  Text<72> name;
+  std::array<std::uint64_t, 8> counts{};  // in the order of TenantInfo, from `blocks` on
+  std::uint32_t weight = 0;
+  std::uint32_t zero = 0;
+};
+static_assert(sizeof(TenantRecord) == 144);
 
 struct PresenceHeader {
   std::uint64_t seed = 0;

@@ -8,8 +8,8 @@ namespace {
 
 template <class Spec>
 auto TextsOf(Spec& spec) {
-  return std::array{&spec.model, &spec.dtype,  &spec.layout,     &spec.layer_group,
-                    &spec.rank,  &spec.engine, &spec.tenant_salt};
+  return std::array{&spec.model, &spec.dtype,  &spec.layout,      &spec.layer_group,
+                    &spec.rank,  &spec.engine, &spec.tenant_salt, &spec.owner};
 }
 
 template <class Info>
@@ -24,6 +24,27 @@ template <class Info>
 auto RatesOf(Info& info) {
   return std::array{&info.read_bytes_per_s, &info.write_bytes_per_s,
                     &info.measured_read_bytes_per_s, &info.measured_write_bytes_per_s, &info.share};
+}
+
+template <class Info>
+auto TenantCountsOf(Info& info) {
+  return std::array{&info.blocks,    &info.block_bytes, &info.used_bytes, &info.quota_bytes,
+                    &info.evictions, &info.declined,    &info.hits,       &info.misses};
+}
+
+TenantRecord RecordOf(const TenantInfo& info) {
+  TenantRecord record{.weight = info.weight};
+  record.name.Set(info.name);
+  std::size_t i = 0;
+  for (const auto* count : TenantCountsOf(info)) record.counts[i++] = *count;
+  return record;
+}
+
+TenantInfo InfoOf(const TenantRecord& record) {
+  TenantInfo info{.name = std::string(record.name.Get()), .weight = record.weight};
+  std::size_t i = 0;
+  for (auto* count : TenantCountsOf(info)) *count = record.counts[i++];
+  return info;
 }
 
 DeviceRecord RecordOf(const DeviceInfo& info) {
@@ -97,11 +118,13 @@ std::vector<std::byte> EncodeInfo(const PoolInfo& info) {
                   .dirty_bytes = info.dirty_bytes,
                   .declined = info.declined,
                   .blocks_lost_at_open = info.blocks_lost_at_open,
-                  .devices = static_cast<std::uint32_t>(info.devices.size())};
+                  .devices = static_cast<std::uint32_t>(info.devices.size()),
+                  .tenants = static_cast<std::uint32_t>(info.tenants.size())};
   pool.name.Set(info.name);
   std::vector<std::byte> bytes;
   AppendBytes(bytes, BytesOf(pool));
   for (const DeviceInfo& device : info.devices) AppendBytes(bytes, BytesOf(RecordOf(device)));
+  for (const TenantInfo& tenant : info.tenants) AppendBytes(bytes, BytesOf(RecordOf(tenant)));
   return bytes;
 }
 
@@ -109,7 +132,8 @@ std::optional<PoolInfo> DecodeInfo(std::span<const std::byte> bytes) {
   if (bytes.size() < sizeof(PoolRecord)) return std::nullopt;
   const auto pool = *RecordIn<PoolRecord>(bytes.first(sizeof(PoolRecord)));
   bytes = bytes.subspan(sizeof(PoolRecord));
-  if (pool.devices > kMaxDevices || bytes.size() != pool.devices * sizeof(DeviceRecord)) {
+  if (pool.devices > kMaxDevices || pool.tenants > kMaxTenants ||
+      bytes.size() != pool.devices * sizeof(DeviceRecord) + pool.tenants * sizeof(TenantRecord)) {
     return std::nullopt;
   }
   PoolInfo info;
@@ -120,8 +144,13 @@ std::optional<PoolInfo> DecodeInfo(std::span<const std::byte> bytes) {
   info.dirty_bytes = pool.dirty_bytes;
   info.declined = pool.declined;
   info.blocks_lost_at_open = pool.blocks_lost_at_open;
-  for (; !bytes.empty(); bytes = bytes.subspan(sizeof(DeviceRecord))) {
+  for (std::uint32_t i = 0; i < pool.devices; ++i) {
     info.devices.push_back(InfoOf(*RecordIn<DeviceRecord>(bytes.first(sizeof(DeviceRecord)))));
+    bytes = bytes.subspan(sizeof(DeviceRecord));
+  }
+  for (std::uint32_t i = 0; i < pool.tenants; ++i) {
+    info.tenants.push_back(InfoOf(*RecordIn<TenantRecord>(bytes.first(sizeof(TenantRecord)))));
+    bytes = bytes.subspan(sizeof(TenantRecord));
   }
   return info;
 }

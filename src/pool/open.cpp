@@ -193,8 +193,6 @@ Result<void> PoolImpl::RestoreWear(catalog::Catalog& catalog) {
 }
 
 Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
-  auto policy = index::MakeEvictionPolicy(config_.policy);
-  if (!policy) return tl::unexpected(policy.error());
   StoreOptions options;
   options.unit_bytes = static_cast<std::uint32_t>(config_.unit_bytes);
   options.placement = config_.placement;
@@ -215,7 +213,14 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
     }
     options.links.push_back(rate);
   }
-  store_ = std::make_unique<Store>(options, slots_, std::move(*policy));
+  options.tenants = config_.tenants;
+  std::vector<index::EvictionGroup> groups;
+  for (std::size_t i = 0; i < Store::GroupsFor(options); ++i) {
+    auto policy = index::MakeEvictionPolicy(config_.policy);
+    if (!policy) return tl::unexpected(policy.error());
+    groups.emplace_back(std::move(*policy), i == 0 ? 1 : options.tenants[i - 1].weight);
+  }
+  store_ = std::make_unique<Store>(options, slots_, std::move(groups));
   if (catalog) {
     auto spaces = catalog->Spaces();
     if (!spaces) return tl::unexpected(spaces.error());

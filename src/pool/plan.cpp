@@ -19,13 +19,16 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   MutexLock lock(mutex_);
   LookAtDevices();
   const bool shared = watchers_.Of(get.space.id) != nullptr;
+  TenantInfo& tenant = tenants_[spaces_[get.space.id].tenant].info;
   std::uint32_t most_units = 0;
   for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
     const EntryId entry = FindUsable(get.space.id, get.keys[key]);
     if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
       operation.SetKeyStatus(key, Status::kNotFound);
+      tenant.misses += 1;
       continue;
     }
+    tenant.hits += 1;
     index_.Reference(entry);
     const auto view = index_.View(entry);
     if (TotalBytes(operation.SegmentsOfKey(key)) < BytesNeeded(view, get.lease)) {
@@ -161,8 +164,9 @@ void Store::PlaceGroup(const PutRequest& put, Operation& operation,
   const layout::BlockShape shape = operation.keys[keys.front()].shape;
   const std::uint64_t possible =
       std::min<std::uint64_t>(keys.size(), AttainableUnits(shape, put.durable) / shape.units);
-  const std::uint64_t free = MakeRoom(shape, put.space.id, possible * shape.units, put.durable);
-  const std::size_t fitting = std::min<std::uint64_t>(possible, free / shape.units);
+  const std::uint64_t allowed = MakeRoomInQuota(put.space.id, shape, keys.size(), possible);
+  const std::uint64_t free = MakeRoom(shape, put.space.id, allowed * shape.units, put.durable);
+  const std::size_t fitting = std::min<std::uint64_t>(allowed, free / shape.units);
   for (const std::uint32_t key : keys.subspan(fitting)) {
     operation.SetKeyStatus(key, Status::kNoSpace);
     operation.keys[key].shape = {};
@@ -177,6 +181,7 @@ void Store::PlaceGroup(const PutRequest& put, Operation& operation,
       continue;
     }
     operation.keys[key].entry = index_.Reserve({.space = put.space.id,
+                                                .tenant = spaces_[put.space.id].tenant,
                                                 .key = put.keys[key],
                                                 .shape = shape,
                                                 .generation = next_generation_,
@@ -340,8 +345,7 @@ void Store::FinishPut(Operation& operation) {
       index_.Publish(key.entry);
       const auto view = index_.View(key.entry);
       RemoveKept(view.space, view.key);
-      counts_.blocks += 1;
-      counts_.block_bytes += key.shape.block_bytes;
+      CountBlock(view);
       if (Recordable(index_.View(key.entry))) {
         RecordAdded(key.entry);
       } else {

@@ -198,6 +198,7 @@ PoolInfo PoolImpl::info() const {
   info.declined = counts.declined;
   info.blocks_lost_at_open = lost_at_open_;
   info.devices = store_->Devices();
+  info.tenants = store_->Tenants();
   for (const auto& lane : lanes_) {
     info.lane_thread_ids.push_back(lane->thread_id());
     info.lane_spin_s.push_back(1e-9 * static_cast<double>(lane->spin_ns()));

@@ -80,6 +80,8 @@ class PoolImpl final : public Pool {
   void ShareSpace(Space space, std::shared_ptr<KeyWatcher> watcher) {
     store_->Share(space, std::move(watcher));
   }
+  std::span<const TenantConfig> tenants() const { return config_.tenants; }
+  std::vector<TenantInfo> tenant_info() const { return store_->Tenants(); }
   void KeepFailedBlocks(bool keep) { store_->KeepFailed(keep); }
   Store::Audit audit() const { return store_->audit(); }
 

@@ -147,7 +147,8 @@ TEST_F(PoolTest, SpacesDoNotSeeEachOther) {
   for (const SpaceSpec& other :
        {SpaceSpec{.model = "m2", .layers = 8}, SpaceSpec{.model = "m", .rank = "1", .layers = 8},
         SpaceSpec{.model = "m", .dtype = "fp8", .layers = 8},
-        SpaceSpec{.model = "m", .tenant_salt = "x", .layers = 8}}) {
+        SpaceSpec{.model = "m", .tenant_salt = "x", .layers = 8},
+        SpaceSpec{.model = "m", .owner = "x", .layers = 8}}) {
     EXPECT_EQ(pool_->Match(pool_->OpenSpace(other).value(), blocks.keys), 0u);
   }
   EXPECT_EQ(pool_->Match(pool_->OpenSpace({.model = "m", .layers = 8}).value(), blocks.keys), 2u);

@@ -124,6 +124,7 @@ bool Recorder::Begin() {
     last_ = stop_;
   }
   recording_ = true;
+  for (const std::string& remark : store_.TakeRemarks()) say_(remark);
   // What could not be recorded last time is still there, and comes first.
   store_.TakeChanges(changes_);
   // Nothing new is no reason to skip the drives: their units may still be in a volatile cache.

@@ -18,6 +18,7 @@ class PoolStepTest : public testing::Test {
 
   void Open() {
     PoolParts parts{.config = config_, .clock = &clock_, .threads = false};
+    parts.say = [this](const std::string& sentence) { said_.push_back(sentence); };
     device::OpenOptions options;
     options.clock = &clock_;
     options.pool_id = device::ReadLabel(config_.devices[0]).value().pool_id;
@@ -61,6 +62,7 @@ class PoolStepTest : public testing::Test {
   std::unique_ptr<PoolImpl> pool_;
   Space space_;
   std::unique_ptr<Channel> channel_;
+  std::vector<std::string> said_;
 };
 
 TEST_F(PoolStepTest, NothingMovesWithoutAStep) {
@@ -128,6 +130,30 @@ TEST_F(PoolStepTest, AStopDoesNotWaitForTheNextTimeToSpill) {
   Close();
   Open();
   EXPECT_EQ(pool_->Match(space_, blocks.keys), 1u);
+}
+
+TEST_F(PoolStepTest, AQuotaBelowOnePutIsSaidOnceWithWhatToDo) {
+  config_.tenants = {{.name = "a", .users = {"1"}, .quota_bytes = 4 * kMiB}};
+  Open();
+  space_ = pool_->OpenSpace({.model = "m", .owner = "a", .layers = 4}).value();
+  const auto a_second_later = [&] {
+    clock_.Advance(1'000'000'000);
+    StepUntil([&] { return pool_->Idle(); });
+    pool_->Step();
+  };
+  PutNow(Blocks("fits", 4, kMiB), false);
+  a_second_later();
+  EXPECT_TRUE(said_.empty());
+  for (int i = 0; i < 3; ++i) {
+    PutNow(Blocks("c" + std::to_string(i), 5, kMiB), false);
+    a_second_later();
+  }
+  ASSERT_EQ(said_.size(), 1u);
+  EXPECT_EQ(
+      said_[0],
+      "tenant \"a\": a put takes 5 MiB and the quota is 4 MiB, so what is over is not stored: "
+      "raise quota in the pool file to more than a context takes");
+  EXPECT_EQ(pool_->info().tenants[0].declined, 3u);
 }
 
 TEST_F(PoolStepTest, TheAuditFindsTheUsedBytesInTheVisibleBlocks) {

@@ -23,12 +23,18 @@ std::uint64_t SpaceDigest(const SpaceSpec& spec) {
                                    &spec.rank, &spec.engine, &spec.tenant_salt}) {
     text += fmt::format("{}:{};", field->size(), *field);
   }
-  return Digest(text + fmt::format("{}", spec.layers));
+  text += fmt::format("{}", spec.layers);
+  // It came later: what was stored without one still verifies.
+  if (!spec.owner.empty()) text += fmt::format(";{}:{}", spec.owner.size(), spec.owner);
+  return Digest(text);
 }
 
 Store::Store(const StoreOptions& options, std::span<const std::unique_ptr<DeviceSlot>> devices,
-             std::unique_ptr<index::EvictionPolicy> policy)
-    : options_(options), devices_(devices), index_(std::move(policy)) {
+             std::vector<index::EvictionGroup> groups)
+    : options_(options),
+      devices_(devices),
+      index_(std::move(groups)),
+      tenants_(MakeTenants(options.tenants)) {
   offsets_.resize(devices.size());
   index_.Watch(&watchers_);
 }
@@ -64,7 +70,7 @@ std::uint32_t Store::IdFor(const SpaceSpec& spec) const {
 void Store::AddSpace(std::uint32_t id, const SpaceSpec& spec) {
   MutexLock lock(mutex_);
   if (id >= spaces_.size()) spaces_.resize(id + 1);
-  if (!spaces_[id].open) spaces_[id] = {true, spec, SpaceDigest(spec), 0};
+  if (!spaces_[id].open) spaces_[id] = {true, spec, SpaceDigest(spec), 0, TenantOf(spec)};
 }
 
 std::vector<std::pair<Space, SpaceSpec>> Store::Spaces() const {
@@ -201,19 +207,10 @@ void Store::Settle(EntryId entry, bool may_erase) {
 void Store::Remove(EntryId entry) {
   const auto view = index_.View(entry);
   if (view.state == EntryState::kVisible) {
-    counts_.blocks -= 1;
-    counts_.block_bytes -= view.shape.block_bytes;
+    UncountBlock(view);
     if (Recordable(view)) RecordRemoved(view.generation);
   }
   Settle(entry, index_.Doom(entry));
-}
-
-bool Store::EvictOne() {
-  const EntryId victim = index_.Victim();
-  if (victim == kNoEntry) return false;
-  counts_.evictions += 1;
-  Remove(victim);
-  return true;
 }
 
 bool Store::Recordable(const index::EntryView& view) const {
@@ -304,6 +301,7 @@ EntryId Store::RestoreOne(const catalog::BlockRow& row) {
     return kNoEntry;
   }
   const EntryId entry = index_.Reserve({.space = row.space,
+                                        .tenant = spaces_[row.space].tenant,
                                         .key = row.key,
                                         .shape = shape,
                                         .generation = row.generation,
@@ -312,8 +310,7 @@ EntryId Store::RestoreOne(const catalog::BlockRow& row) {
   std::copy(row.units.begin(), row.units.end(), index_.View(entry).units.begin());
   index_.Publish(entry);
   KVPOOL_CHECK(!index_.Unpin(entry));
-  counts_.blocks += 1;
-  counts_.block_bytes += row.block_bytes;
+  CountBlock(index_.View(entry));
   return entry;
 }
 

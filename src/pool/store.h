@@ -34,6 +34,7 @@ struct StoreOptions {
   bool spill = false;           // what lies in memory is copied to drives
   const Clock* clock = &Clock::Monotonic();
   std::vector<layout::LinkRate> links;
+  std::vector<TenantConfig> tenants;
 };
 
 struct SpaceState {
@@ -41,6 +42,7 @@ struct SpaceState {
   SpaceSpec spec;
   std::uint64_t digest = 0;        // of every field of the spec
   std::uint64_t next_ordinal = 0;  // for puts that know none: deals blocks in order of arrival
+  std::uint16_t tenant = 0;
 };
 
 // Told which keys of one space can be found. Threads: one at a time.
@@ -56,7 +58,9 @@ class KeyWatcher {
 class Store {
  public:
   Store(const StoreOptions& options, std::span<const std::unique_ptr<DeviceSlot>> devices,
-        std::unique_ptr<index::EvictionPolicy> policy);
+        std::vector<index::EvictionGroup> groups);
+  // How many groups it wants: each tenant's after that of whatever belongs to none.
+  static std::size_t GroupsFor(const StoreOptions& options) { return options.tenants.size() + 1; }
 
   // The id of a space that has been added, or the next free one. Ids are small.
   std::uint32_t IdFor(const SpaceSpec& spec) const;
@@ -129,6 +133,9 @@ class Store {
     std::uint64_t declined = 0;
   };
   Counts counts() const;
+  std::vector<TenantInfo> Tenants() const;
+  // What people should be told about tenants, each once.
+  std::vector<std::string> TakeRemarks();
   // For tests: what the index says of space, beside UsedBytes.
   struct Audit {
     std::vector<std::uint64_t> visible_bytes;  // by device: the slots of visible blocks
@@ -154,6 +161,9 @@ class Store {
                   std::uint64_t first_ordinal) KVPOOL_REQUIRES(mutex_);
   std::uint64_t MakeRoom(const layout::BlockShape& shape, std::uint32_t space, std::uint64_t units,
                          bool durable) KVPOOL_REQUIRES(mutex_);
+  std::uint64_t MakeRoomInQuota(std::uint32_t space, const layout::BlockShape& shape,
+                                std::uint64_t wanted, std::uint64_t possible)
+      KVPOOL_REQUIRES(mutex_);
   layout::BlockShape ShapeIn(std::uint32_t space, std::uint64_t block_bytes) const
       KVPOOL_REQUIRES(mutex_);
   std::uint64_t AttainableUnits(const layout::BlockShape& shape, bool durable) const
@@ -171,7 +181,18 @@ class Store {
   std::uint64_t UsableUnits(std::size_t device, std::uint32_t space, std::uint32_t slot_bytes,
                             bool durable) const KVPOOL_REQUIRES(mutex_);
   index::EntryId ParentOf(const PutRequest& put, std::uint32_t key) const KVPOOL_REQUIRES(mutex_);
+  struct Tenant {
+    TenantInfo info;              // but for used_bytes, which the index counts
+    std::uint64_t too_large = 0;  // a put that no eviction makes room for in its quota; 0: none yet
+    bool said = false;
+  };
+  static std::vector<Tenant> MakeTenants(const std::vector<TenantConfig>& configs);
+  std::uint16_t TenantOf(const SpaceSpec& spec) const KVPOOL_REQUIRES(mutex_);
+  void CountBlock(const index::EntryView& view) KVPOOL_REQUIRES(mutex_);
+  void UncountBlock(const index::EntryView& view) KVPOOL_REQUIRES(mutex_);
   bool EvictOne() KVPOOL_REQUIRES(mutex_);
+  bool EvictOne(std::uint16_t tenant) KVPOOL_REQUIRES(mutex_);
+  bool Evict(index::EntryId victim) KVPOOL_REQUIRES(mutex_);
   void Remove(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
   void Settle(index::EntryId entry, bool may_erase) KVPOOL_REQUIRES(mutex_);
   void RecordAdded(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
@@ -273,6 +294,7 @@ class Store {
   std::vector<Waiting> moving_ KVPOOL_GUARDED_BY(mutex_);    // dirty, and on their way
   std::uint64_t dirty_bytes_ KVPOOL_GUARDED_BY(mutex_) = 0;  // slots in memory without a copy
   Counts counts_ KVPOOL_GUARDED_BY(mutex_);
+  std::vector<Tenant> tenants_ KVPOOL_GUARDED_BY(mutex_);             // by number
   std::uint64_t restored_generations_ KVPOOL_GUARDED_BY(mutex_) = 0;  // those up to it
   // Bit i: device i is gone: drained or removed, nobody asks it for anything. Taken at the start of
   // each plan, so that it stays the same in it.

@@ -38,7 +38,7 @@ Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> q
     case ipc::MessageType::kRemoveRegion:
       return RemoveRegion(question);
     case ipc::MessageType::kInfo:
-      return Reply{.bytes = ipc::EncodeInfo(pool_.info())};
+      return Info();
     case ipc::MessageType::kPresence:
       return Presence(question);
   }
@@ -48,17 +48,19 @@ Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> q
 Result<Reply> Grants::OpenSpace(std::span<const std::byte> question) {
   const auto spec = ipc::DecodeSpace(question);
   if (!spec) return Nonsense();
-  const auto space = pool_.OpenSpace(*spec);
+  const auto granted = access_.Grant(*spec);
+  if (!granted) return tl::unexpected(granted.error());
+  const auto space = pool_.OpenSpace(granted->spec);
   if (!space) return tl::unexpected(space.error());
   const auto table = shared_.TableOf(*space);
   if (!table) return tl::unexpected(table.error());
   auto known = std::find_if(spaces_.begin(), spaces_.end(),
-                            [&](const Space& one) { return one.id == space->id; });
+                            [&](const GrantedSpace& one) { return one.space.id == space->id; });
   if (known == spaces_.end()) {
     if (spaces_.size() == ipc::kMaxClientSpaces) {
       return Fail(Status::kNoSpace, "a client opens at most 1024 spaces: use another process");
     }
-    known = spaces_.insert(known, *space);
+    known = spaces_.insert(known, {*space, granted->writable});
   }
   const ipc::SpaceAnswer answer{.space = static_cast<std::uint32_t>(known - spaces_.begin()),
                                 .layers = spec->layers};
@@ -67,10 +69,18 @@ Result<Reply> Grants::OpenSpace(std::span<const std::byte> question) {
   return reply;
 }
 
+Result<Reply> Grants::Info() const {
+  PoolInfo info = pool_.info();
+  if (!access_.sees_all) {
+    info.tenants = {info.tenants.at(access_.tenant.number - 1)};
+  }
+  return Reply{.bytes = ipc::EncodeInfo(info)};
+}
+
 Result<Reply> Grants::Presence(std::span<const std::byte> question) {
   const auto named = ipc::RecordIn<ipc::Named>(question);
   if (!named || named->id >= spaces_.size()) return Nonsense();
-  const auto table = shared_.TableOf(spaces_[named->id]);
+  const auto table = shared_.TableOf(spaces_[named->id].space);
   if (!table) return tl::unexpected(table.error());
   return Reply{.descriptors = {(*table)->fd()}, .table = *table};
 }
@@ -78,10 +88,14 @@ Result<Reply> Grants::Presence(std::span<const std::byte> question) {
 Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   const auto asked = ipc::RecordIn<ipc::ChannelQuestion>(question);
   if (!asked || !IsPowerOfTwo(asked->depth) || asked->depth > ipc::kMaxDepth) return Nonsense();
+  if (auto may = access_.MayUse(); !may) return tl::unexpected(may.error());
   if (channels_.size() == ipc::kMaxClientChannels) {
     return Fail(Status::kNoSpace, "a client opens at most 64 channels: close one");
   }
-  auto channel = SessionChannel::Open(pool_, asked->depth, channel_options_);
+  auto channel = SessionChannel::Open(pool_, asked->depth,
+                                      {.tenant = access_.tenant.number,
+                                       .tenant_weight = access_.tenant.weight,
+                                       .client = client_});
   if (!channel) return tl::unexpected(channel.error());
   const ipc::ChannelAnswer answer{.channel = next_number_, .depth = asked->depth};
   Reply reply;
@@ -101,6 +115,7 @@ Result<Reply> Grants::CloseChannel(std::span<const std::byte> question) {
 Result<Reply> Grants::AddRegion(std::span<const std::byte> question, Descriptor& from) {
   const auto asked = ipc::RecordIn<ipc::RegionQuestion>(question);
   if (!asked) return Nonsense();
+  if (auto may = access_.MayUse(); !may) return tl::unexpected(may.error());
   if (regions_.size() == ipc::kMaxClientRegions ||
       asked->bytes > ipc::kMaxClientRegionBytes - region_bytes_) {
     return Fail(Status::kNoSpace,

@@ -11,6 +11,7 @@
 #include "ipc/protocol.h"
 #include "server/session_channel.h"
 #include "server/shared_spaces.h"
+#include "server/tenants.h"
 
 namespace kvpool::server {
 
@@ -24,12 +25,13 @@ struct Reply {
 // Takes nothing that a client says for granted. Threads: the session's.
 class Grants {
  public:
-  // `channels`: whose the client's channels are, as the pool's lanes share out devices.
-  Grants(pool::PoolImpl& pool, SharedSpaces& spaces, const ChannelOptions& channels)
-      : pool_(pool), shared_(spaces), channel_options_(channels) {}
+  // `client`: its number, by which the pool's lanes share out devices.
+  Grants(pool::PoolImpl& pool, SharedSpaces& spaces, Access access = {}, std::uint64_t client = 0)
+      : pool_(pool), shared_(spaces), access_(std::move(access)), client_(client) {}
 
   // `descriptors`: exactly those that DescriptorsOf(type) says came with the question. kInvalid: it
-  // makes no sense. kNoSpace: the client has as many as it may have. Else what the pool says.
+  // makes no sense. kNoSpace: the client has as many as it may have. kForbidden: it is of no
+  // tenant. Else what the pool says.
   Result<Reply> Answer(ipc::MessageType type, std::span<const std::byte> question,
                        std::span<Descriptor> descriptors);
   static std::size_t DescriptorsOf(ipc::MessageType type);
@@ -48,11 +50,13 @@ class Grants {
   Result<Reply> CloseChannel(std::span<const std::byte> question);
   Result<Reply> AddRegion(std::span<const std::byte> question, Descriptor& from);
   Result<Reply> RemoveRegion(std::span<const std::byte> question);
+  Result<Reply> Info() const;
 
   pool::PoolImpl& pool_;
   SharedSpaces& shared_;
-  const ChannelOptions channel_options_;
-  std::vector<Space> spaces_;  // by the client's numbers
+  const Access access_;
+  const std::uint64_t client_;
+  std::vector<GrantedSpace> spaces_;  // by the client's numbers
   Regions regions_;
   std::uint64_t region_bytes_ = 0;
   std::uint32_t next_number_ = 1;  // of a channel or a region: none is used twice

@@ -1,7 +1,6 @@
 #include "server/server.h"
 
 #include <fmt/format.h>
-#include <grp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -47,21 +46,16 @@ Result<void> RemoveStale(const std::filesystem::path& path) {
   return {};
 }
 
-bool IsIn(int socket, gid_t group) {
-  gid_t groups[256];
-  socklen_t bytes = sizeof groups;
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &bytes) != 0) return false;
-  const auto* end = groups + bytes / sizeof(gid_t);
-  return std::find(static_cast<const gid_t*>(groups), end, group) != end;
-}
-
 }  // namespace
 
 Server::Server(pool::PoolImpl& pool, ServerOptions options)
     : pool_(pool), options_(std::move(options)), spaces_(pool) {}
 
 Result<std::unique_ptr<Server>> Server::Listen(pool::PoolImpl& pool, ServerOptions options) {
+  auto tenants = Tenants::Make(pool.tenants());
+  if (!tenants) return tl::unexpected(tenants.error());
   std::unique_ptr<Server> server(new Server(pool, std::move(options)));
+  server->tenants_ = std::move(*tenants);
   server->stop_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (auto bound = server->Bind(); !bound) return tl::unexpected(bound.error());
   return server;
@@ -119,24 +113,25 @@ void Server::Reap() {
 void Server::Accept() {
   Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!socket) return;
-  ucred peer{};
-  socklen_t bytes = sizeof peer;
   struct stat own{};
   SessionParts parts{.pool = &pool_,
                      .spaces = &spaces_,
-                     .channels = {.client = ++clients_},
+                     .client_number = ++clients_,
                      .stop = stop_.get(),
                      .log = options_.log};
-  const bool known = ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
-                     ::stat(options_.socket.c_str(), &own) == 0;
-  const bool allowed = known && (peer.uid == 0 || peer.uid == ::geteuid() ||
-                                 peer.gid == own.st_gid || IsIn(socket.get(), own.st_gid));
-  if (!allowed) {
-    parts.refusal = "this user may not use the daemon: have it put into the socket's group";
+  const auto peer = options_.peer(socket.get());
+  if (!peer) return;
+  const bool there = ::stat(options_.socket.c_str(), &own) == 0;
+  auto access = tenants_.AccessOf(*peer, there ? own.st_gid : ~gid_t{0});
+  if (access) parts.access = std::move(*access);
+  if (!access) {
+    parts.refusal = access.error().message;
   } else if (sessions_.size() >= ipc::kMaxClients) {
     parts.refusal = "the daemon has 64 clients and takes no more: close one";
   }
-  parts.client = fmt::format("{} (user {})", peer.pid, peer.uid);
+  const std::string& tenant = parts.access.tenant.name;
+  parts.client = fmt::format("{} (user {}{})", peer->pid, peer->uid,
+                             tenant.empty() ? "" : fmt::format(", tenant \"{}\"", tenant));
   // Who is refused holds a thread for as long as a hello may take.
   if (sessions_.size() >= 2 * ipc::kMaxClients) return;
   sessions_.push_back(std::make_unique<Session>(std::move(socket), std::move(parts)));

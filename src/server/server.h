@@ -6,12 +6,14 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/descriptor.h"
 #include "pool/pool_impl.h"
 #include "server/shared_spaces.h"
+#include "server/tenants.h"
 
 namespace kvpool::server {
 
@@ -19,6 +21,8 @@ struct ServerOptions {
   std::filesystem::path socket;
   // One line for the log: who came, who went and why. Threads: any.
   std::function<void(const std::string&)> log = [](const std::string&) {};
+  // Who has connected; nothing: it is sent away.
+  std::function<std::optional<Peer>(int socket)> peer = PeerOf;
 };
 
 class Session;
@@ -27,8 +31,8 @@ class Session;
 class Server {
  public:
   // Listens. A socket that a daemon left behind is taken; one where a daemon listens (kBusy), that
-  // is somebody else's or no socket (kInvalid), or that cannot be made (kIoError) is not. The pool
-  // outlives the server.
+  // is somebody else's or no socket (kInvalid), or that cannot be made (kIoError) is not. kInvalid,
+  // too: tenants of users that this machine does not know. The pool outlives the server.
   static Result<std::unique_ptr<Server>> Listen(pool::PoolImpl& pool, ServerOptions options);
   // Ends every session when its requests in flight have ended, and removes the socket.
   ~Server();
@@ -45,6 +49,7 @@ class Server {
 
   pool::PoolImpl& pool_;
   const ServerOptions options_;
+  Tenants tenants_;
   SharedSpaces spaces_;
   Descriptor listener_;
   Descriptor stop_;

@@ -24,7 +24,7 @@ std::string Broke(const std::string& what) { return "broke the protocol: " + wha
 Session::Session(Descriptor socket, SessionParts parts)
     : parts_(std::move(parts)),
       socket_(std::move(socket)),
-      grants_(*parts_.pool, *parts_.spaces, parts_.channels),
+      grants_(*parts_.pool, *parts_.spaces, parts_.access, parts_.client_number),
       thread_([this] { Run(); }) {}
 
 Session::~Session() { thread_.join(); }

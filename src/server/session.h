@@ -19,12 +19,12 @@ namespace kvpool::server {
 struct SessionParts {
   pool::PoolImpl* pool = nullptr;
   SharedSpaces* spaces = nullptr;
-  // Of each channel: the client's own number; tenant and weight are those of every client.
-  ChannelOptions channels;
+  std::uint64_t client_number = 0;  // no other client has it
   int stop = -1;        // readable: end, when what is in flight has ended
   std::string refusal;  // not empty: this is all that the client is told
   std::function<void(const std::string&)> log;
   std::string client;  // who it is, for the log
+  Access access;       // what it may do
 };
 
 // Threads: done from any; all else is its own.

@@ -13,6 +13,16 @@
 
 namespace kvpool::server {
 
+namespace {
+
+// A flush of all is of no space.
+bool Changes(const ipc::Submission& submission) {
+  return submission.kind != ipc::RequestKind::kGet &&
+         (submission.kind != ipc::RequestKind::kFlush || submission.keys != 0);
+}
+
+}  // namespace
+
 // A submission that was taken. Reused.
 struct SessionChannel::Work {
   ipc::Submission submission;
@@ -73,7 +83,7 @@ SessionChannel::~SessionChannel() {
 }
 
 SessionChannel::Moved SessionChannel::Step(const Regions& regions,
-                                           const std::vector<Space>& spaces) {
+                                           const std::vector<GrantedSpace>& spaces) {
   bool moved = Collect();
   constexpr int kAtOnce = 16;
   for (int i = 0; i < kAtOnce && !closed_; ++i) {
@@ -104,7 +114,7 @@ bool SessionChannel::Collect() {
 }
 
 SessionChannel::Moved SessionChannel::TakeOne(const Regions& regions,
-                                              const std::vector<Space>& spaces) {
+                                              const std::vector<GrantedSpace>& spaces) {
   if (argument_bytes_ > ipc::kMaxArgumentBytes) return Moved::kNothing;
   if (resting_.empty()) {
     work_.push_back(std::make_unique<Work>());
@@ -126,16 +136,18 @@ SessionChannel::Moved SessionChannel::TakeOne(const Regions& regions,
   return Moved::kSomething;
 }
 
-Status SessionChannel::Begin(Work& work, const Regions& regions, const std::vector<Space>& spaces) {
+Status SessionChannel::Begin(Work& work, const Regions& regions,
+                             const std::vector<GrantedSpace>& spaces) {
   const ipc::Submission& submission = work.submission;
   const auto region = regions.find(submission.region);
   if (submission.space >= spaces.size() || region == regions.end()) return Status::kInvalid;
   const auto memory = region->second->memory->bytes();
+  if (!spaces[submission.space].writable && Changes(submission)) return Status::kForbidden;
   if (!work.arguments.Decode(submission, memory)) return Status::kInvalid;
   argument_bytes_ += work.arguments.bytes();
   work.arguments_region = region->second;
   if (!TakeSegments(work, regions)) return Status::kInvalid;
-  return Submit(work, spaces[submission.space]);
+  return Submit(work, spaces[submission.space].space);
 }
 
 bool SessionChannel::TakeSegments(Work& work, const Regions& regions) {

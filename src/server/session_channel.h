@@ -19,6 +19,10 @@ struct SessionRegion {
   std::unique_ptr<mem::Region> memory;
   std::shared_ptr<Memory> registered;  // with the devices; null: arguments
 };
+struct GrantedSpace {
+  Space space;
+  bool writable = true;
+};
 using Regions = std::map<std::uint32_t, std::shared_ptr<SessionRegion>>;
 
 // Takes nothing that a client says for granted. Threads: the session's.
@@ -37,7 +41,7 @@ class SessionChannel {
 
   enum class Moved : std::uint8_t { kSomething, kNothing, kViolation };
   // One round: ends what is done, takes what comes. `spaces`: by the client's numbers.
-  Moved Step(const Regions& regions, const std::vector<Space>& spaces);
+  Moved Step(const Regions& regions, const std::vector<GrantedSpace>& spaces);
   // False: something came meanwhile.
   bool GoToSleep();
   bool idle() const { return in_flight_ == 0; }
@@ -49,8 +53,8 @@ class SessionChannel {
 
   SessionChannel() = default;
   bool Collect();
-  Moved TakeOne(const Regions& regions, const std::vector<Space>& spaces);
-  Status Begin(Work& work, const Regions& regions, const std::vector<Space>& spaces);
+  Moved TakeOne(const Regions& regions, const std::vector<GrantedSpace>& spaces);
+  Status Begin(Work& work, const Regions& regions, const std::vector<GrantedSpace>& spaces);
   bool TakeSegments(Work& work, const Regions& regions);
   Status Submit(Work& work, Space space);
   void End(Work& work, Status status);

@@ -86,6 +86,22 @@ class Info(CliTest):
         self.assertEqual([row["name"] for row in devices], ["a", "b", "ram"])
         self.assertAlmostEqual(sum(row["share"] for row in devices), 1, places=2)
 
+    def test_shows_tenants(self):
+        pool = self.created_pool(self.device("a"))
+        self.assertNotIn("tenant", self.succeed("info", "--pool", pool).stdout)
+        with open(pool, "a", encoding="utf-8") as file:
+            file.write('[[tenant]]\nname = "chat"\nusers = [1]\nquota = "6MiB"\nweight = 3\n')
+        tenants = [row for row in self.rows("info", "--pool", pool) if row["case"] == "tenant"]
+        self.assertEqual([(row["name"], row["quota_bytes"], row["weight"], row["used_bytes"]) for row in tenants],
+                         [("chat", 6 << 20, 3, 0)])
+        self.assertRegex(self.succeed("info", "--pool", pool).stdout, r"chat +3 +0 +0 B +6 MiB")
+
+    def test_a_quota_below_one_context(self):
+        pool = self.created_pool(self.device("a"))
+        with open(pool, "a", encoding="utf-8") as file:
+            file.write('[[tenant]]\nname = "chat"\nusers = [1]\nquota = "1MiB"\n')
+        self.refuse("info", "--pool", pool, code=2, words=["chat", "quota", "no context", "2 MiB"])
+
     def test_a_pool_that_was_not_made(self):
         pool = self.pool_file(self.device("a"))
         self.refuse("info", "--pool", pool, code=1, words=["create"])

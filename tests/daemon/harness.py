@@ -65,10 +65,10 @@ def link_of(path):
 
 
 class Daemon:
-    def __init__(self, folder, extra_environment=None):
+    def __init__(self, folder, extra_environment=None, tenants=""):
         self.folder = pathlib.Path(folder)
         self.pool = self.folder / "pool.toml"
-        self.pool.write_text(POOL)
+        self.pool.write_text(POOL + tenants)
         self.socket = str(self.folder / "pool.sock")
         self.environment = os.environ | (extra_environment or {})
         self.log = self.folder / "log"
@@ -140,7 +140,7 @@ class Raw:
     def __exit__(self, *_):
         self.socket.close()
 
-    def hello(self, version=1, magic=b"KVPOOLIP"):
+    def hello(self, version=2, magic=b"KVPOOLIP"):
         self.socket.sendall(magic + struct.pack("<II64s", version, 80, b"raw"))
         return self.receive(344)
 

@@ -23,17 +23,19 @@ def region(bytes_=2 * MIB, sealed=True):
     return fd
 
 
-def space(model=b"m"):
-    return struct.pack("<I8H", 4, len(model), 0, 0, 0, 0, 0, 0, 0) + model
+def space(model=b"m", owner=b""):
+    return struct.pack("<I8HI", 4, len(model), 0, 0, 0, 0, 0, 0, len(owner), 0) + model + owner
 
 
 class Liar(Raw):
     """Past the hello, with a space, a channel of depth 8 and a region for arguments and one for data."""
 
-    def __init__(self, path):
+    def __init__(self, path, owner=b""):
         super().__init__(path)
         self.hello()
-        self.ask(OPEN_SPACE, space())
+        _, _, tables = self.ask(OPEN_SPACE, space(owner=owner))
+        self.table = os.pread(tables[0], 1 << 20, 64)  # the digests of the space's keys
+        os.close(tables[0])
         _, _, descriptors = self.ask(OPEN_CHANNEL, struct.pack("<II", 8, 0))
         self.memory = mmap.mmap(descriptors[0], 8192)
         self.bell = descriptors[1]
@@ -80,9 +82,9 @@ class Liar(Raw):
 class Hello(DaemonTest):
     def test_another_version_is_told_which_one_is_spoken(self):
         with Raw(self.daemon.socket) as raw:
-            answer = raw.hello(version=2)
-            self.assertEqual(struct.unpack("<8sI", answer[:12]), (b"KVPOOLIP", 1))
-            self.assertIn(b"speaks version 2 and the daemon 1", answer)
+            answer = raw.hello(version=3)
+            self.assertEqual(struct.unpack("<8sI", answer[:12]), (b"KVPOOLIP", 2))
+            self.assertIn(b"speaks version 3 and the daemon 2", answer)
             self.assertTrue(raw.ended())
 
     def test_what_is_no_hello_ends_the_connection(self):

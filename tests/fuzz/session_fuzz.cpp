@@ -1,7 +1,10 @@
 // A whole session: the input is all that a client sends, hello first where the first byte is odd.
+// It is of one tenant, and whatever it sends, the block of another stays.
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <span>
@@ -21,9 +24,32 @@ pool::PoolImpl& SmallPool() {
     DeviceConfig memory{.name = "ram", .kind = DeviceKind::kMemory, .capacity_bytes = 4 * kMiB};
     memory.read_bytes_per_s = memory.write_bytes_per_s = 1e9;
     config.devices = {memory};
+    config.tenants = {{.name = "a", .users = {"1"}}, {.name = "b", .users = {"2"}}};
     return std::move(*pool::OpenOwn(config));
   }();
   return *pool;
+}
+
+const Key kKey = "key";
+
+// Of the other tenant, with a block.
+Space Stored() {
+  static const Space space = [] {
+    const Space opened = *SmallPool().OpenSpace({.model = "m", .owner = "a"});
+    const auto channel = std::move(*SmallPool().OpenChannel({}));
+    std::array<std::byte, 4096> bytes{};
+    const Segment segment{bytes.data(), bytes.size()};
+    PutRequest put;
+    put.space = opened;
+    put.keys = {&kKey, 1};
+    put.from = {&segment, 1};
+    KVPOOL_CHECK(channel->Submit(put) == Status::kOk);
+    Request* done = nullptr;
+    while (channel->Poll({&done, 1}) == 0) channel->Wait(std::chrono::seconds(1));
+    KVPOOL_CHECK(put.result(0) == Status::kOk);
+    return opened;
+  }();
+  return space;
 }
 
 }  // namespace
@@ -39,10 +65,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (data[0] % 2 == 1) ipc::SendAll(client.get(), ipc::BytesOf(ipc::Hello{}), {}, false);
   ipc::SendAll(client.get(), input, {}, false);
   ::shutdown(client.get(), SHUT_WR);
-  const server::Session session(Descriptor(pair[1]), {.pool = &SmallPool(),
-                                                      .spaces = &spaces,
-                                                      .stop = stop,
-                                                      .log = [](const std::string&) {},
-                                                      .client = "fuzz"});
+  const Space stored = Stored();
+  {
+    const server::Session session(
+        Descriptor(pair[1]),
+        {.pool = &SmallPool(),
+         .spaces = &spaces,
+         .stop = stop,
+         .log = [](const std::string&) {},
+         .client = "fuzz",
+         .access = {.tenants = true, .tenant = {.number = 2, .name = "b"}, .sees_all = false}});
+  }
+  KVPOOL_CHECK(SmallPool().Match(stored, {&kKey, 1}) == 1);
   return 0;
 }

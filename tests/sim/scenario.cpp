@@ -174,6 +174,21 @@ void DrawStaying(Random& random, Scenario& scenario) {
   for (DriveSpec& spec : scenario.drives) spec.lets_go = true;
 }
 
+void DrawTenants(Random& random, Scenario& scenario) {
+  for (std::size_t i = random.Between(1, 3); i > 0; --i) {
+    TenantConfig tenant;
+    tenant.name = fmt::format("t{}", i);
+    tenant.users = {fmt::format("{}", i)};
+    tenant.weight = static_cast<std::uint32_t>(random.Between(1, 4));
+    if (random.Chance(0.8)) tenant.quota_bytes = random.Logarithmic(kSlabBytes, 6e6);
+    scenario.config.tenants.push_back(tenant);
+  }
+  for (SpaceSpec& spec : scenario.spaces) {
+    if (random.Chance(0.2)) continue;  // of none
+    spec.owner = scenario.config.tenants[random.Below(scenario.config.tenants.size())].name;
+  }
+}
+
 }  // namespace
 
 Scenario DrawScenario(Random& random) {
@@ -193,6 +208,7 @@ Scenario DrawScenario(Random& random) {
   if (random.Chance(0.15)) DrawStaying(random, scenario);
   scenario.lives = static_cast<std::uint32_t>(random.Between(1, 4));
   scenario.requests = static_cast<std::uint32_t>(random.Between(10, 80));
+  if (random.Chance(0.3)) DrawTenants(random, scenario);
   return scenario;
 }
 

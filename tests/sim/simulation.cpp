@@ -122,6 +122,10 @@ void Simulation::Open() {
       parts.devices.back().device = rack_.drive(i).Open();
     }
   }
+  for (TenantConfig& tenant : parts.config.tenants) {
+    if (!tenant.quota_bytes || !world_.random.Chance(0.3)) continue;
+    tenant.quota_bytes = std::max(kSlabBytes, *tenant.quota_bytes / 2);
+  }
   parts.catalog = OpenCatalog();
   if (parts.catalog) LookAtRows(*parts.catalog);
   parts.make_drive = [this](std::size_t place, const DeviceConfig& config, std::uint64_t) {
@@ -139,6 +143,7 @@ void Simulation::Open() {
   auto pool = pool::PoolImpl::Open(std::move(parts));
   KVPOOL_CHECK(pool.has_value());
   pool_ = std::move(*pool);
+  quotas_.Begin(*pool_);
   setting_.reset(
       new Setting{world_, oracle_, scenario_, *pool_, rack_, dormant_, catalog_state_, {}, 0});
   caretaker_ = std::make_unique<Caretaker>(*setting_, scenario_.care);
@@ -237,6 +242,7 @@ bool Simulation::Turn(bool act) {
   if (act && !world_.crashed()) moved |= caretaker_->Act();
   moved |= caretaker_->Step();
   rack_.LandFormer();
+  quotas_.Look(*pool_, world_);
   return moved || world_.events() != before + parts;
 }
 
@@ -293,6 +299,11 @@ void Simulation::Audit(bool empty) {
   const PoolInfo info = pool_->info();
   if (audit.pinned_bytes != 0) {
     world_.Fail(Failure::kLeak, fmt::format("{} bytes stay pinned", audit.pinned_bytes));
+  }
+  for (const TenantInfo& tenant : info.tenants) {
+    if (!empty || tenant.used_bytes == 0) continue;
+    world_.Fail(Failure::kLeak, fmt::format("tenant {} holds {} bytes and has no blocks",
+                                            tenant.name, tenant.used_bytes));
   }
   for (std::size_t i = 0; i < info.devices.size(); ++i) {
     const DeviceInfo& device = info.devices[i];

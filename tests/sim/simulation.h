@@ -14,6 +14,7 @@
 #include "tests/sim/detacher.h"
 #include "tests/sim/dormant.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/quotas.h"
 #include "tests/sim/rack.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/sim_catalog.h"
@@ -81,6 +82,7 @@ class Simulation {
   ClientPlan checker_plan_;
   std::unique_ptr<Client> checker_;
   std::unique_ptr<Caretaker> caretaker_;
+  Quotas quotas_;
 };
 
 }  // namespace kvpool::sim
