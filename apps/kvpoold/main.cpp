@@ -61,24 +61,47 @@ int TakeSignals() {
   return ::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-// What a daemon that runs can take over of a changed file: nothing yet, and it says so.
-void Reload(const Options& options, const Config& config) {
+// Everything else shapes what is open: devices, the catalog, which tenants there are.
+bool OnlyTenantsDiffer(const Config& fresh, Config config) {
+  const auto same_name = [](const TenantConfig& a, const TenantConfig& b) {
+    return a.name == b.name;
+  };
+  const bool same_tenants = std::equal(fresh.tenants.begin(), fresh.tenants.end(),
+                                       config.tenants.begin(), config.tenants.end(), same_name);
+  config.tenants = fresh.tenants;
+  return same_tenants && fresh == config;
+}
+
+// Takes over what a daemon that runs can of a changed file: what its tenants may do.
+void TakeOver(server::Server& server, Config fresh, Config& config) {
+  if (fresh == config) return Log("the pool file has not changed");
+  if (!OnlyTenantsDiffer(fresh, config)) {
+    return Log(
+        "the pool file has changed by more than users, groups, quota, weight and readers of its "
+        "tenants, and nothing is taken over: start the daemon again, its clients come back by "
+        "themselves");
+  }
+  if (auto changed = server.Change(fresh.tenants); !changed) {
+    return Log("the pool file is not taken over: " + changed.error().message);
+  }
+  config = std::move(fresh);
+  Log("the tenants of the changed pool file are taken over");
+}
+
+void Reload(server::Server& server, const Options& options, Config& config) {
   Notify("RELOADING=1");
-  const auto fresh = LoadConfig(options);
-  if (!fresh) {
-    Log("the pool file is not taken over: " + fresh.error().message);
-  } else if (*fresh == config) {
-    Log("the pool file has not changed");
+  auto fresh = LoadConfig(options);
+  if (fresh) {
+    TakeOver(server, std::move(*fresh), config);
   } else {
-    Log("the pool file has changed, and nothing in it can change while the daemon runs: start the "
-        "daemon again, its clients come back by themselves");
+    Log("the pool file is not taken over: " + fresh.error().message);
   }
   Notify("READY=1");
 }
 
 // Until a signal says to stop.
 void Serve(server::Server& server, pool::PoolImpl& pool, int signals, const Options& options,
-           const Config& config) {
+           Config& config) {
   const int period_ms = WatchdogPeriodMs();
   for (;;) {
     server.Serve(signals, period_ms);
@@ -87,13 +110,13 @@ void Serve(server::Server& server, pool::PoolImpl& pool, int signals, const Opti
     signalfd_siginfo signal{};
     if (::read(signals, &signal, sizeof signal) != sizeof signal) continue;
     if (signal.ssi_signo != SIGHUP) return;
-    Reload(options, config);
+    Reload(server, options, config);
   }
 }
 
 Result<void> Run(const Options& options) {
   const int signals = TakeSignals();
-  const auto config = LoadConfig(options);
+  auto config = LoadConfig(options);
   if (!config) return tl::unexpected(config.error());
   auto pool = OpenPool(*config);
   if (!pool) return tl::unexpected(pool.error());

@@ -81,6 +81,9 @@ class PoolImpl final : public Pool {
     store_->Share(space, std::move(watcher));
   }
   std::span<const TenantConfig> tenants() const { return config_.tenants; }
+  // Quotas and weights of the same tenants from now on; a tenant above its quota loses blocks with
+  // its next puts.
+  void ChangeTenants(std::span<const TenantConfig> tenants) { store_->ChangeTenants(tenants); }
   std::vector<TenantInfo> tenant_info() const { return store_->Tenants(); }
   void KeepFailedBlocks(bool keep) { store_->KeepFailed(keep); }
   Store::Audit audit() const { return store_->audit(); }

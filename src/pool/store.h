@@ -134,6 +134,8 @@ class Store {
   };
   Counts counts() const;
   std::vector<TenantInfo> Tenants() const;
+  // The same tenants, with other quotas and weights.
+  void ChangeTenants(std::span<const TenantConfig> configs);
   // What people should be told about tenants, each once.
   std::vector<std::string> TakeRemarks();
   // For tests: what the index says of space, beside UsedBytes.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/units.h"
 #include "pool/store.h"
 
@@ -64,6 +65,17 @@ std::vector<TenantInfo> Store::Tenants() const {
     tenants.back().used_bytes = index_.slot_bytes(static_cast<std::uint16_t>(i));
   }
   return tenants;
+}
+
+void Store::ChangeTenants(std::span<const TenantConfig> configs) {
+  MutexLock lock(mutex_);
+  KVPOOL_CHECK(configs.size() + 1 == tenants_.size());
+  for (std::size_t i = 0; i < configs.size(); ++i) {
+    Tenant& tenant = tenants_[i + 1];
+    tenant.info.quota_bytes = configs[i].quota_bytes.value_or(0);
+    tenant.info.weight = configs[i].weight;
+    tenant.said = false;
+  }
 }
 
 std::vector<std::string> Store::TakeRemarks() {

@@ -110,10 +110,27 @@ void Server::Reap() {
   std::erase_if(sessions_, [](const auto& session) { return session->done(); });
 }
 
+Result<Access> Server::AccessOf(const Peer& peer) const {
+  struct stat own{};
+  const bool there = ::stat(options_.socket.c_str(), &own) == 0;
+  return tenants_.AccessOf(peer, there ? own.st_gid : ~gid_t{0});
+}
+
+Result<void> Server::Change(std::span<const TenantConfig> tenants) {
+  auto changed = Tenants::Make(tenants);
+  if (!changed) return tl::unexpected(changed.error());
+  tenants_ = std::move(*changed);
+  pool_.ChangeTenants(tenants);
+  for (const auto& session : sessions_) {
+    const auto access = AccessOf(session->peer());
+    if (!access || *access != session->access()) session->SendAway();
+  }
+  return {};
+}
+
 void Server::Accept() {
   Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!socket) return;
-  struct stat own{};
   SessionParts parts{.pool = &pool_,
                      .spaces = &spaces_,
                      .client_number = ++clients_,
@@ -121,8 +138,8 @@ void Server::Accept() {
                      .log = options_.log};
   const auto peer = options_.peer(socket.get());
   if (!peer) return;
-  const bool there = ::stat(options_.socket.c_str(), &own) == 0;
-  auto access = tenants_.AccessOf(*peer, there ? own.st_gid : ~gid_t{0});
+  parts.peer = *peer;
+  auto access = AccessOf(*peer);
   if (access) parts.access = std::move(*access);
   if (!access) {
     parts.refusal = access.error().message;

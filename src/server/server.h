@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,11 @@ class Server {
   // Ends every session when its requests in flight have ended, and removes the socket.
   ~Server();
 
+  // Other users, groups, weights, quotas and readers of the pool's tenants, whose names and order
+  // stay. Clients that may now do less or more are sent away, and come again by themselves. As
+  // Tenants::Make; on failure nothing has changed.
+  Result<void> Change(std::span<const TenantConfig> tenants);
+
   // Takes clients until `stop` is readable, or for `timeout_ms` (-1: for ever).
   void Serve(int stop, int timeout_ms = -1);
   std::size_t sessions();
@@ -45,6 +51,7 @@ class Server {
   Server(pool::PoolImpl& pool, ServerOptions options);
   Result<void> Bind();
   void Accept();
+  Result<Access> AccessOf(const Peer& peer) const;
   void Reap();
 
   pool::PoolImpl& pool_;

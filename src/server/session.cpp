@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -23,11 +25,17 @@ std::string Broke(const std::string& what) { return "broke the protocol: " + wha
 
 Session::Session(Descriptor socket, SessionParts parts)
     : parts_(std::move(parts)),
+      away_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       socket_(std::move(socket)),
       grants_(*parts_.pool, *parts_.spaces, parts_.access, parts_.client_number),
       thread_([this] { Run(); }) {}
 
 Session::~Session() { thread_.join(); }
+
+void Session::SendAway() const {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(away_.get(), &one, sizeof one);
+}
 
 void Session::Run() {
   prctl(PR_SET_NAME, "kvpool-client");
@@ -117,7 +125,8 @@ Session::End Session::Work() {
   bool moved = false;
   if (End end = StepChannels(moved); !end.empty()) return end;
   if (moved) return {};
-  std::vector<pollfd> events{{socket_.get(), POLLIN, 0}, {parts_.stop, POLLIN, 0}};
+  std::vector<pollfd> events{
+      {socket_.get(), POLLIN, 0}, {parts_.stop, POLLIN, 0}, {away_.get(), POLLIN, 0}};
   bool asleep = true;
   for (const auto& [number, channel] : grants_.channels()) {
     asleep = channel->GoToSleep() && asleep;
@@ -126,6 +135,7 @@ Session::End Session::Work() {
   }
   ::poll(events.data(), events.size(), asleep ? -1 : 0);
   if (events[1].revents != 0) return "was sent away: the daemon stops";
+  if (events[2].revents != 0) return "was sent away: what it may do has changed";
   if (events[0].revents != 0) return ReceiveMessages();
   return {};
 }

@@ -20,6 +20,7 @@ struct SessionParts {
   pool::PoolImpl* pool = nullptr;
   SharedSpaces* spaces = nullptr;
   std::uint64_t client_number = 0;  // no other client has it
+  Peer peer;
   int stop = -1;        // readable: end, when what is in flight has ended
   std::string refusal;  // not empty: this is all that the client is told
   std::function<void(const std::string&)> log;
@@ -32,6 +33,11 @@ class Session {
  public:
   Session(Descriptor socket, SessionParts parts);
   ~Session();  // waits for its end
+
+  const Peer& peer() const { return parts_.peer; }
+  const Access& access() const { return parts_.access; }
+  // Ends it as `stop` does. Threads: any.
+  void SendAway() const;
 
   bool done() const { return done_.load(std::memory_order_acquire); }
 
@@ -50,6 +56,7 @@ class Session {
   bool Send(std::uint32_t number, ipc::MessageType type, const Result<Reply>& reply);
 
   const SessionParts parts_;
+  Descriptor away_;
   Descriptor socket_;
   std::vector<std::byte> received_;
   std::vector<Descriptor> descriptors_;

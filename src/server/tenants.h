@@ -32,6 +32,8 @@ struct ClientTenant {
   std::uint32_t number = 0;  // as PoolInfo::tenants, from 1; 0: of none
   std::string name;
   std::uint32_t weight = 1;
+
+  friend bool operator==(const ClientTenant&, const ClientTenant&) = default;
 };
 
 // A space as a client gets it.
@@ -53,6 +55,8 @@ struct Access {
   Result<GrantedSpec> Grant(SpaceSpec spec) const;
   // kForbidden: the client may ask for information only.
   Result<void> MayUse() const;
+
+  friend bool operator==(const Access&, const Access&) = default;
 };
 
 // Threads: immutable.

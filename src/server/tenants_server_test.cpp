@@ -63,12 +63,14 @@ class Daemon {
     auto server = Server::Listen(*pool_, std::move(options));
     EXPECT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
-    thread_ = std::thread([this] { server_->Serve(stop_.get()); });
+    Serve();
   }
-  ~Daemon() {
-    const std::uint64_t one = 1;
-    EXPECT_EQ(write(stop_.get(), &one, sizeof one), 8);
-    thread_.join();
+  ~Daemon() { Pause(); }
+  Result<void> Change(std::span<const TenantConfig> tenants) {
+    Pause();
+    auto changed = server_->Change(tenants);
+    Serve();
+    return changed;
   }
   Result<std::unique_ptr<Pool>> Connect(const Peer& peer) {
     next = peer;
@@ -80,6 +82,16 @@ class Daemon {
   Peer next;
 
  private:
+  void Serve() {
+    thread_ = std::thread([this] { server_->Serve(stop_.get()); });
+  }
+  void Pause() {
+    std::uint64_t one = 1;
+    EXPECT_EQ(write(stop_.get(), &one, sizeof one), 8);
+    thread_.join();
+    EXPECT_EQ(read(stop_.get(), &one, sizeof one), 8);
+  }
+
   Config client_;
   std::unique_ptr<pool::PoolImpl> pool_;
   Descriptor stop_{::eventfd(0, EFD_CLOEXEC)};
@@ -309,6 +321,37 @@ TEST_F(TenantsServerTest, AQuotaHoldsWhateverAClientPuts) {
     EXPECT_LE(daemon.pool().info().tenants[0].used_bytes, 8 * kMiB);
   }
   EXPECT_EQ(b.pool->Match(b.Open(), others.keys), 100u);
+}
+
+TEST_F(TenantsServerTest, AChangedQuotaHoldsFromTheNextPutOn) {
+  Daemon daemon(config_);
+  Client a(daemon, 1001);
+  (void)a.Put(a.Open(), Blocks("before", 100, kBlock));
+  EXPECT_GT(daemon.pool().info().tenants[0].used_bytes, 4 * kMiB);
+  config_.tenants[0].quota_bytes = 4 * kMiB;
+  ASSERT_TRUE(daemon.Change(config_.tenants));
+  (void)a.Put(a.Open(), Blocks("after", 1, kBlock));
+  EXPECT_LE(daemon.pool().info().tenants[0].used_bytes, 4 * kMiB);
+}
+
+// Who may do as before does not notice.
+TEST_F(TenantsServerTest, AClientThatMayDoLessIsSentAway) {
+  Daemon daemon(config_);
+  Client a(daemon, 1001);
+  Client b(daemon, 1002);
+  EXPECT_EQ(b.Put(b.Open(), blocks_), All(6, Status::kOk));
+  daemon.next = User(1001);  // who comes again
+  config_.tenants[0].users = {};
+  ASSERT_TRUE(daemon.Change(config_.tenants));
+  const auto gone = [&] { return a.pool->OpenSpace(SpecOf()).error().status; };
+  while (gone() != Status::kCancelled) std::this_thread::yield();
+  EXPECT_EQ(b.Get(b.Open(), blocks_, room_), All(6, Status::kOk));
+  config_.tenants[0].users = {"1001"};
+  ASSERT_TRUE(daemon.Change(config_.tenants));
+  while (!a.pool->OpenSpace(SpecOf())) std::this_thread::yield();
+  config_.tenants[0].users = {"nobody at all"};
+  EXPECT_THAT(daemon.Change(config_.tenants).error().message, HasSubstr("nobody at all"));
+  EXPECT_TRUE(a.pool->OpenSpace(SpecOf()));
 }
 
 TEST_F(TenantsServerTest, AClientIsToldOfItsOwnTenantOnly) {

@@ -59,6 +59,19 @@ class Commands(DaemonTest):
         self.assertNotEqual(second.returncode, 0)
         self.assertIn("in use", second.stderr)
 
+    def test_changed_tenants_are_taken_over(self):
+        quota = self.daemon.pool.read_text() + '[[tenant]]\nname = "a"\nusers = ["root"]\nquota = "{}MiB"\n'
+        self.daemon.stop()
+        self.daemon.pool.write_text(quota.format(64))
+        self.daemon.start_again()
+        self.daemon.pool.write_text(quota.format(32))
+        self.daemon.process.send_signal(signal.SIGHUP)
+        wait_for("it says so", lambda: "are taken over" in self.daemon.log.read_text())
+        self.assertIn("32 MiB", run(KVPOOL, "info", "--pool", str(self.daemon.pool)).stdout)
+        self.daemon.pool.write_text(quota.format(32).replace('"a"', '"b"'))
+        self.daemon.process.send_signal(signal.SIGHUP)
+        wait_for("it says so", lambda: "start the daemon again" in self.daemon.log.read_text())
+
     def test_a_changed_file_is_not_taken_over_silently(self):
         self.daemon.pool.write_text(self.daemon.pool.read_text().replace("10000", "20000"))
         self.daemon.process.send_signal(signal.SIGHUP)
