@@ -14,6 +14,8 @@
 #include "pool/lane.h"
 #include "pool/mover.h"
 #include "pool/recorder.h"
+#include "pool/request_log.h"
+#include "pool/statistics.h"
 #include "pool/store.h"
 
 namespace kvpool::pool {
@@ -66,6 +68,8 @@ class PoolImpl final : public Pool {
   Result<void> RemoveDevice(std::string_view name) override;
   Result<void> ReplaceDevice(std::string_view name, const DeviceConfig& by) override;
   PoolInfo info() const override;
+  // Counts of different moments: no two need agree to the last transfer.
+  PoolStatistics statistics() const;
 
   // What RemoveDevice and ReplaceDevice do, without waiting: the caller steps. One at a time.
   Result<std::unique_ptr<DeviceRemoval>> BeginRemoval(std::string_view name);
@@ -127,6 +131,8 @@ class PoolImpl final : public Pool {
   mem::PageDetacher page_detacher_{*registered_};
   mem::Detacher* const detacher_;
   std::vector<std::unique_ptr<DeviceSlot>> slots_;
+  RequestLog gets_;
+  RequestLog puts_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Recorder> recorder_;
   std::vector<std::unique_ptr<Lane>> lanes_;
