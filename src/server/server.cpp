@@ -122,7 +122,11 @@ void Server::Accept() {
   ucred peer{};
   socklen_t bytes = sizeof peer;
   struct stat own{};
-  SessionParts parts{.pool = &pool_, .spaces = &spaces_, .stop = stop_.get(), .log = options_.log};
+  SessionParts parts{.pool = &pool_,
+                     .spaces = &spaces_,
+                     .stop = stop_.get(),
+                     .log = options_.log,
+                     .roster = &roster_};
   const bool known = ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
                      ::stat(options_.socket.c_str(), &own) == 0;
   const bool allowed = known && (peer.uid == 0 || peer.uid == ::geteuid() ||
@@ -132,6 +136,8 @@ void Server::Accept() {
   } else if (sessions_.size() >= ipc::kMaxClients) {
     parts.refusal = "the daemon has 64 clients and takes no more: close one";
   }
+  if (known && (peer.uid == 0 || peer.uid == ::geteuid())) parts.status = options_.status;
+  parts.who = {.pid = static_cast<std::uint32_t>(peer.pid), .uid = peer.uid};
   parts.client = fmt::format("{} (user {})", peer.pid, peer.uid);
   // Who is refused holds a thread for as long as a hello may take.
   if (sessions_.size() >= 2 * ipc::kMaxClients) return;

@@ -10,6 +10,7 @@
 
 #include "base/descriptor.h"
 #include "pool/pool_impl.h"
+#include "server/roster.h"
 #include "server/shared_spaces.h"
 
 namespace kvpool::server {
@@ -18,11 +19,13 @@ struct ServerOptions {
   std::filesystem::path socket;
   // One line for the log: who came, who went and why. Threads: any.
   std::function<void(const std::string&)> log = [](const std::string&) {};
+  // What the daemon says of itself to root and its own user. Threads: any. Empty: nothing.
+  std::function<std::string()> status = {};
 };
 
 class Session;
 
-// Threads: its owner's, but for stop.
+// Threads: its owner's, but for stop and clients.
 class Server {
  public:
   // Listens. A socket that a daemon left behind is taken; one where a daemon listens (kBusy), that
@@ -35,6 +38,8 @@ class Server {
   // Takes clients until `stop` is readable, or for `timeout_ms` (-1: for ever).
   void Serve(int stop, int timeout_ms = -1);
   std::size_t sessions();
+  // Who has said a proper hello and is not gone. Threads: any.
+  std::vector<ClientInfo> clients() const { return roster_.List(); }
 
  private:
   Server(pool::PoolImpl& pool, ServerOptions options);
@@ -45,6 +50,7 @@ class Server {
   pool::PoolImpl& pool_;
   const ServerOptions options_;
   SharedSpaces spaces_;
+  Roster roster_;
   Descriptor listener_;
   Descriptor stop_;
   bool bound_ = false;

@@ -34,6 +34,7 @@ void Session::Run() {
   End end = SayHello();
   while (end.empty()) end = Work();
   Finish();
+  if (place_) parts_.roster->Remove(*place_);
   parts_.log(fmt::format("client {} {}", parts_.client, end));
   done_.store(true, std::memory_order_release);
 }
@@ -94,6 +95,12 @@ Session::End Session::SayHello() {
   const bool sent = ipc::SendAll(socket_.get(), ipc::BytesOf(answer), {}, false);
   if (!refusal.empty()) return "was refused: " + refusal;
   if (!sent) return kLeft;
+  if (parts_.roster != nullptr) {
+    ClientInfo who = parts_.who;
+    who.program = hello.program.Get();
+    who.since_ns = Clock::Monotonic().NowNs();
+    place_ = parts_.roster->Add(std::move(who));
+  }
   parts_.log(fmt::format("client {} is here: {}", parts_.client, hello.program.Get()));
   return {};
 }
@@ -162,9 +169,27 @@ Session::End Session::Handle(const ipc::MessageHeader& header,
       header.descriptors != descriptors_.size()) {
     return Broke("a wrong number of descriptors");
   }
-  const auto reply = grants_.Answer(header.type, question, descriptors_);
+  const auto reply = header.type == ipc::MessageType::kStatus
+                         ? StatusReply(question)
+                         : grants_.Answer(header.type, question, descriptors_);
   descriptors_.clear();
   return Send(header.number, header.type, reply) ? End() : "does not read its answers";
+}
+
+// What others do with the pool is not for every client to see.
+Result<Reply> Session::StatusReply(std::span<const std::byte> question) const {
+  if (!question.empty()) {
+    return Fail(Status::kInvalid, "this question makes no sense: use the same kvpool for both");
+  }
+  if (!parts_.status) {
+    return Fail(Status::kUnsupported,
+                "only root and the daemon's user may see what its clients do: run this as one of "
+                "them");
+  }
+  Reply reply;
+  const std::string status = parts_.status();
+  ipc::AppendBytes(reply.bytes, std::as_bytes(std::span(status)));
+  return reply;
 }
 
 bool Session::Send(std::uint32_t number, ipc::MessageType type, const Result<Reply>& reply) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -13,16 +14,21 @@
 #include "ipc/protocol.h"
 #include "ipc/wire.h"
 #include "server/grants.h"
+#include "server/roster.h"
 
 namespace kvpool::server {
 
 struct SessionParts {
   pool::PoolImpl* pool = nullptr;
   SharedSpaces* spaces = nullptr;
-  int stop = -1;  // readable: end, when what is in flight has ended
+  int stop = -1;        // readable: end, when what is in flight has ended
   std::string refusal;  // not empty: this is all that the client is told
   std::function<void(const std::string&)> log;
-  std::string client;  // who it is, for the log
+  std::string client;        // who it is, for the log
+  Roster* roster = nullptr;  // null: nobody keeps one
+  ClientInfo who;            // without what its hello says
+  // What the daemon says of itself, for operators. Empty: this client is none.
+  std::function<std::string()> status;
 };
 
 // Threads: done from any; all else is its own.
@@ -45,6 +51,7 @@ class Session {
   End Handle(const ipc::MessageHeader& header, std::span<const std::byte> question);
   void Finish();
 
+  Result<Reply> StatusReply(std::span<const std::byte> question) const;
   bool Send(std::uint32_t number, ipc::MessageType type, const Result<Reply>& reply);
 
   const SessionParts parts_;
@@ -52,6 +59,7 @@ class Session {
   std::vector<std::byte> received_;
   std::vector<Descriptor> descriptors_;
   Grants grants_;
+  std::optional<Roster::Place> place_;
   std::atomic<bool> done_{false};
   std::thread thread_;
 };
