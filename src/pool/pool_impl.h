@@ -55,7 +55,8 @@ struct PoolParts {
 // Threads: any, after Open. Without threads: one.
 class PoolImpl final : public Pool {
  public:
-  static Result<std::unique_ptr<PoolImpl>> Open(const Config& config, const Clock& clock);
+  static Result<std::unique_ptr<PoolImpl>> Open(const Config& config, const Clock& clock,
+                                                Say say = SayOnStderr);
   static Result<std::unique_ptr<PoolImpl>> Open(PoolParts parts);
   ~PoolImpl() override;
 
@@ -141,7 +142,7 @@ class PoolImpl final : public Pool {
 };
 
 // As Pool::Open of a configuration without a socket.
-Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config);
+Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config, Say say = SayOnStderr);
 
 struct LaneNeed {
   bool mapped = false;  // the processor copies its bytes

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/descriptor.h"
+#include "base/log_event.h"
 #include "pool/pool_impl.h"
 #include "server/roster.h"
 #include "server/shared_spaces.h"
@@ -17,8 +18,7 @@ namespace kvpool::server {
 
 struct ServerOptions {
   std::filesystem::path socket;
-  // One line for the log: who came, who went and why. Threads: any.
-  std::function<void(const std::string&)> log = [](const std::string&) {};
+  Log log = [](const LogEvent&) {};  // who came, who went and why
   // What the daemon says of itself to root and its own user. Threads: any. Empty: nothing.
   std::function<std::string()> status = {};
 };

@@ -16,6 +16,7 @@ namespace {
 constexpr std::int64_t kHelloNs = 5'000'000'000;
 constexpr std::size_t kReceiveBytes = 64 * kKiB;
 constexpr const char* kLeft = "left";
+constexpr const char* kSentAway = "was sent away: the daemon stops";
 
 std::string Broke(const std::string& what) { return "broke the protocol: " + what; }
 
@@ -35,7 +36,11 @@ void Session::Run() {
   while (end.empty()) end = Work();
   Finish();
   if (place_) parts_.roster->Remove(*place_);
-  parts_.log(fmt::format("client {} {}", parts_.client, end));
+  const bool harmless = end == kLeft || end == kSentAway;
+  parts_.log({.level = harmless ? LogLevel::kInfo : LogLevel::kWarning,
+              .event = "client_gone",
+              .message = fmt::format("client {} {}", parts_.client, end),
+              .fields = {{"client", parts_.client}, {"reason", end}}});
   done_.store(true, std::memory_order_release);
 }
 
@@ -69,7 +74,7 @@ Session::End Session::SayHello() {
     pollfd events[2]{{socket_.get(), POLLIN, 0}, {parts_.stop, POLLIN, 0}};
     if (left_ms <= 0) return "said no whole hello in 5 s";
     ::poll(events, 2, static_cast<int>(left_ms));
-    if (events[1].revents != 0) return "was sent away: the daemon stops";
+    if (events[1].revents != 0) return kSentAway;
     std::size_t got = 0;
     const auto received = ipc::ReceiveSome(socket_.get(), room, false, got, descriptors_);
     if (!descriptors_.empty()) return Broke("descriptors with the hello");
@@ -101,7 +106,10 @@ Session::End Session::SayHello() {
     who.since_ns = Clock::Monotonic().NowNs();
     place_ = parts_.roster->Add(std::move(who));
   }
-  parts_.log(fmt::format("client {} is here: {}", parts_.client, hello.program.Get()));
+  parts_.log(
+      {.event = "client_here",
+       .message = fmt::format("client {} is here: {}", parts_.client, hello.program.Get()),
+       .fields = {{"client", parts_.client}, {"program", std::string(hello.program.Get())}}});
   return {};
 }
 
@@ -132,7 +140,7 @@ Session::End Session::Work() {
     events.push_back({channel->bell(), POLLIN, 0});
   }
   ::poll(events.data(), events.size(), asleep ? -1 : 0);
-  if (events[1].revents != 0) return "was sent away: the daemon stops";
+  if (events[1].revents != 0) return kSentAway;
   if (events[0].revents != 0) return ReceiveMessages();
   return {};
 }

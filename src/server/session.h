@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/log_event.h"
 #include "ipc/protocol.h"
 #include "ipc/wire.h"
 #include "server/grants.h"
@@ -23,7 +24,7 @@ struct SessionParts {
   SharedSpaces* spaces = nullptr;
   int stop = -1;        // readable: end, when what is in flight has ended
   std::string refusal;  // not empty: this is all that the client is told
-  std::function<void(const std::string&)> log;
+  Log log;
   std::string client;        // who it is, for the log
   Roster* roster = nullptr;  // null: nobody keeps one
   ClientInfo who;            // without what its hello says

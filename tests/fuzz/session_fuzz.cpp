@@ -30,6 +30,7 @@ pool::PoolImpl& SmallPool() {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static server::SharedSpaces spaces(SmallPool());
+  static server::Roster roster;
   static const int stop = eventfd(0, EFD_CLOEXEC);
   if (size == 0) return 0;
   int pair[2];
@@ -42,7 +43,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const server::Session session(Descriptor(pair[1]), {.pool = &SmallPool(),
                                                       .spaces = &spaces,
                                                       .stop = stop,
-                                                      .log = [](const std::string&) {},
-                                                      .client = "fuzz"});
+                                                      .log = [](const LogEvent&) {},
+                                                      .client = "fuzz",
+                                                      .roster = &roster,
+                                                      .status = [] { return std::string("{}"); }});
   return 0;
 }
