@@ -90,7 +90,8 @@ class PageTest(DaemonTest):
     def test_shows_what_the_daemon_says_at_phone_width(self):
         page = self.open()
         self.assertFalse(page.value(READ)["gone"])
-        process = load(self.daemon, 1, 6)
+        picture = os.environ.get("KVPOOL_SCREENSHOT")
+        process = load(self.daemon, 1, 60 if picture else 6)
         busy = "[...document.querySelectorAll('.used')].every(one => one.getBoundingClientRect().width > 0.5)"
         wait_for("bars of each device, read and write, under load", lambda: page.value(busy))
         shown = page.value(READ)
@@ -98,7 +99,7 @@ class PageTest(DaemonTest):
             for bar in device["bars"]:
                 self.assertGreater(bar["rate"], 0)
                 self.assertGreater(bar["room"], 50)
-        if picture := os.environ.get("KVPOOL_SCREENSHOT"):
+        if picture:
             self.take_picture(picture)
         self.assertEqual(counts_of(process)[0], 0)
         shown, status = self.at_rest(page)
@@ -113,8 +114,8 @@ class PageTest(DaemonTest):
         wait_for("it says that the daemon is back", lambda: not page.value(READ)["gone"])
 
     def take_picture(self, path):
-        page = browser.Page(self.browser, self.daemon.url(), 1000, 760)
-        wait_for("some history", lambda: len(page.value(READ)["points"]) > 2)
+        page = browser.Page(self.browser, self.daemon.url(), 1000, 640)
+        wait_for("some history", lambda: len(page.value(READ)["points"]) > 30)
         with open(path, "wb") as out:
             out.write(page.screenshot())
 
