@@ -18,6 +18,7 @@ ARGUMENTS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-s
 
 
 def above_10(fd):
+    """Out of the way of 3 and 4, which are the browser's ends."""
     copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(fd)
     return copy
@@ -27,7 +28,7 @@ class Browser:
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         (theirs_in, self.out), (self.into, theirs_out) = ([above_10(fd) for fd in os.pipe()] for _ in range(2))
-        log = os.open(self.folder.name + "/log", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
+        log = above_10(os.open(self.folder.name + "/log", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC))
         self.pid = os.posix_spawn(
             CHROMIUM, [CHROMIUM, f"--user-data-dir={self.folder.name}/profile", *ARGUMENTS],
             os.environ | {"HOME": self.folder.name},
