@@ -61,7 +61,7 @@ TEST(ConfigurationDocument, NamesEveryKey) {
       ++keys;
     }
   }
-  EXPECT_EQ(keys, 33u);
+  EXPECT_EQ(keys, 34u);
 }
 
 }  // namespace
