@@ -21,6 +21,7 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/kvpool DESTINATION ${CMAKE_INSTA
 if(TARGET kvpool)
   install(TARGETS kvpool kvpoold RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(FILES ${PROJECT_SOURCE_DIR}/packaging/kvpoold.service DESTINATION lib/systemd/system)
+  install(FILES ${PROJECT_SOURCE_DIR}/packaging/grafana/kvpool.json DESTINATION ${CMAKE_INSTALL_DATADIR}/kvpool/grafana)
 endif()
 
 # At install time, when the prefix is known.

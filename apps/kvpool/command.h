@@ -21,6 +21,7 @@ void AddCheck(CLI::App& app, Action& action);
 void AddBench(CLI::App& app, Action& action);
 void AddBenchDrives(CLI::App& app, Action& action);
 void AddReplay(CLI::App& app, Action& action);
+void AddTop(CLI::App& app, Action& action);
 void AddTrace(CLI::App& app, Action& action);
 void AddDemo(CLI::App& app, Action& action);
 

@@ -32,6 +32,7 @@ Start here:
   kvpool format /dev/nvme0n1            make a raw drive empty for a pool
   kvpool create --pool pool.toml        make the pool's files
   kvpool info --pool pool.toml          devices, shares, what is stored
+  kvpool top                            what a daemon's devices and clients do
   kvpool check --pool pool.toml         read everything back and verify it
 
 Every command has examples of its own: kvpool bench --help)";
@@ -67,7 +68,7 @@ int Main(int argc, char** argv) {
                                    device::HasSpdk() ? ", with spdk" : ""));
   Action action;
   for (const auto add : {AddProbe, AddFormat, AddCreate, AddInfo, AddCheck, AddBench,
-                         AddBenchDrives, AddReplay, AddTrace, AddDemo}) {
+                         AddBenchDrives, AddTop, AddReplay, AddTrace, AddDemo}) {
     add(app, action);
   }
   try {

@@ -1,11 +1,10 @@
 #include "apps/kvpoold/default_config.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 
+#include "apps/default_socket.h"
 #include "base/limits.h"
 #include "mem/region.h"
 
@@ -20,23 +19,6 @@ constexpr std::uint64_t kMostFile = 16 * kGiB;
 constexpr double kMemoryBytesPerS = 5e9;
 constexpr double kFileBytesPerS = 1e9;
 
-fs::path FromEnvironment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? fs::path() : fs::path(value);
-}
-
-fs::path StateFolder() {
-  if (::geteuid() == 0) return "/var/lib/kvpool";
-  const fs::path state = FromEnvironment("XDG_STATE_HOME");
-  return (state.empty() ? FromEnvironment("HOME") / ".local/state" : state) / "kvpool";
-}
-
-fs::path SocketFolder(const fs::path& state) {
-  if (::geteuid() == 0) return "/run/kvpool";
-  const fs::path runtime = FromEnvironment("XDG_RUNTIME_DIR");
-  return runtime.empty() ? state : runtime / "kvpool";
-}
-
 std::uint64_t Slabs(std::uint64_t bytes, std::uint64_t most) {
   return std::clamp(bytes, kSlabBytes, most) / kSlabBytes * kSlabBytes;
 }
@@ -45,8 +27,8 @@ std::uint64_t Slabs(std::uint64_t bytes, std::uint64_t most) {
 
 Result<Config> DefaultConfig() {
   Config config;
-  const fs::path state = StateFolder();
-  config.socket = SocketFolder(state) / "pool.sock";
+  const fs::path state = DefaultStateFolder();
+  config.socket = DefaultSocket();
   std::error_code failed;
   for (const fs::path& folder : {state, config.socket.parent_path()}) {
     fs::create_directories(folder, failed);

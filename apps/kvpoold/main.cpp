@@ -1,17 +1,22 @@
 // kvpoold: one pool for all processes of a server.
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <map>
 
 #include "apps/kvpoold/default_config.h"
+#include "apps/kvpoold/logger.h"
 #include "apps/kvpoold/notify.h"
-#include "base/units.h"
+#include "base/clock.h"
 #include "server/server.h"
+#include "web/web_server.h"
 
 namespace kvpool::daemon {
 namespace {
@@ -22,15 +27,17 @@ constexpr int kExitUsage = 2;
 struct Options {
   std::filesystem::path pool;
   std::filesystem::path socket;
-};
+  std::string metrics;
+  LogFormat format = LogFormat::kText;
 
-// One line each, for people and journals. Threads: any.
-void Log(const std::string& line) { fmt::print(stderr, "kvpoold: {}\n", line); }
+  void Log(const LogEvent& event) const { WriteLog(format, event); }
+};
 
 Result<Config> LoadConfig(const Options& options) {
   auto config = options.pool.empty() ? DefaultConfig() : Config::Load(options.pool);
   if (!config) return config;
   if (!options.socket.empty()) config->socket = std::filesystem::absolute(options.socket);
+  if (!options.metrics.empty()) config->metrics = options.metrics;
   if (config->socket.empty()) {
     return Fail(Status::kInvalid,
                 fmt::format("{} names no socket: set socket in its [pool], or use --socket",
@@ -46,9 +53,19 @@ Result<Config> LoadConfig(const Options& options) {
 }
 
 // The devices are this process' own.
-Result<std::unique_ptr<pool::PoolImpl>> OpenPool(Config config) {
+Result<std::unique_ptr<pool::PoolImpl>> OpenPool(Config config, const Options& options) {
   config.socket.clear();
-  return pool::OpenOwn(config);
+  return pool::OpenOwn(config, [options](const std::string& sentence) {
+    options.Log({.level = LogLevel::kWarning, .event = "pool", .message = sentence});
+  });
+}
+
+// Clients' channels and regions take descriptors, more of them than a shell's limit allows.
+void RaiseDescriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // Blocks the signals that are served here, in every thread.
@@ -72,29 +89,37 @@ bool OnlyTenantsDiffer(const Config& fresh, Config config) {
   return same_tenants && fresh == config;
 }
 
-// Takes over what a daemon that runs can of a changed file: what its tenants may do.
-void TakeOver(server::Server& server, Config fresh, Config& config) {
-  if (fresh == config) return Log("the pool file has not changed");
+// Takes over what a daemon that runs can of a changed file: what its tenants may do. What to say.
+LogEvent TakeOver(server::Server& server, Config fresh, Config& config) {
+  LogEvent said{.event = "reload", .message = "the pool file has not changed"};
+  if (fresh == config) return said;
   if (!OnlyTenantsDiffer(fresh, config)) {
-    return Log(
+    said.level = LogLevel::kWarning;
+    said.message =
         "the pool file has changed by more than users, groups, quota, weight and readers of its "
         "tenants, and nothing is taken over: start the daemon again, its clients come back by "
-        "themselves");
+        "themselves";
+    return said;
   }
   if (auto changed = server.Change(fresh.tenants); !changed) {
-    return Log("the pool file is not taken over: " + changed.error().message);
+    said.level = LogLevel::kError;
+    said.message = "the pool file is not taken over: " + changed.error().message;
+    return said;
   }
   config = std::move(fresh);
-  Log("the tenants of the changed pool file are taken over");
+  said.message = "the tenants of the changed pool file are taken over";
+  return said;
 }
 
 void Reload(server::Server& server, const Options& options, Config& config) {
   Notify("RELOADING=1");
   auto fresh = LoadConfig(options);
   if (fresh) {
-    TakeOver(server, std::move(*fresh), config);
+    options.Log(TakeOver(server, std::move(*fresh), config));
   } else {
-    Log("the pool file is not taken over: " + fresh.error().message);
+    options.Log({.level = LogLevel::kError,
+                 .event = "reload",
+                 .message = "the pool file is not taken over: " + fresh.error().message});
   }
   Notify("READY=1");
 }
@@ -114,21 +139,84 @@ void Serve(server::Server& server, pool::PoolImpl& pool, int signals, const Opti
   }
 }
 
+// Where `at` is empty there is none.
+Result<std::unique_ptr<web::WebServer>> ServeMetrics(const std::string& at,
+                                                     const web::StatusSource& source,
+                                                     const Options& options) {
+  if (at.empty()) return std::unique_ptr<web::WebServer>();
+  const auto address = web::ParseAddress(at);
+  if (!address) return tl::unexpected(address.error());
+  auto server = web::WebServer::Listen(*address, source);
+  if (!server) return server;
+  const std::string url = fmt::format("http://{}/", (*server)->address().Text());
+  options.Log({.event = "metrics",
+               .message = fmt::format("metrics and a page are at {}", url),
+               .fields = {{"url", url}}});
+  if (!address->loopback) {
+    options.Log({.level = LogLevel::kWarning,
+                 .event = "metrics_open",
+                 .message = "whoever reaches that address sees what every client does: name one of "
+                            "loopback if that is not meant",
+                 .fields = {{"url", url}}});
+  }
+  return server;
+}
+
+// A socket of the pool's and one of the web's, and what the daemon says by both.
+struct Faces {
+  std::unique_ptr<server::Server> server;
+  std::unique_ptr<web::WebServer> web;
+};
+
+Result<Faces> OpenFaces(pool::PoolImpl& pool, const Config& config, const Options& options) {
+  const std::int64_t start_ns = Clock::Monotonic().NowNs();
+  // The clients are the server's, which is made after those who ask; see the end.
+  const auto server = std::make_shared<std::atomic<server::Server*>>(nullptr);
+  const auto source = [&pool, server, start_ns] {
+    status::DaemonStatus status{.version = KVPOOL_VERSION, .pool = pool.statistics()};
+    status.up_s = 1e-9 * static_cast<double>(status.pool.now_ns - start_ns);
+    if (const auto* present = server->load()) status.clients = present->clients();
+    return status;
+  };
+  Faces faces;
+  auto listening =
+      server::Server::Listen(pool, {.socket = config.socket,
+                                    .log = [options](const LogEvent& event) { options.Log(event); },
+                                    .status = [source] { return status::ToJson(source()); }});
+  if (!listening) return tl::unexpected(listening.error());
+  faces.server = std::move(*listening);
+  server->store(faces.server.get());
+  auto web = ServeMetrics(config.metrics, source, options);
+  if (!web) return tl::unexpected(web.error());
+  faces.web = std::move(*web);
+  return faces;
+}
+
 Result<void> Run(const Options& options) {
   const int signals = TakeSignals();
+  RaiseDescriptors();
   auto config = LoadConfig(options);
   if (!config) return tl::unexpected(config.error());
-  auto pool = OpenPool(*config);
+  auto pool = OpenPool(*config, options);
   if (!pool) return tl::unexpected(pool.error());
-  auto server = server::Server::Listen(**pool, {.socket = config->socket, .log = Log});
-  if (!server) return tl::unexpected(server.error());
-  Log(fmt::format("pool \"{}\" with {} devices, {} blocks, at {}", config->name,
-                  config->devices.size(), (*pool)->info().blocks, config->socket.string()));
+  auto faces = OpenFaces(**pool, *config, options);
+  if (!faces) return tl::unexpected(faces.error());
+  const std::uint64_t blocks = (*pool)->info().blocks;
+  options.Log({.event = "ready",
+               .message = fmt::format("pool \"{}\" with {} devices, {} blocks, at {}", config->name,
+                                      config->devices.size(), blocks, config->socket.string()),
+               .fields = {{"pool", config->name},
+                          {"devices", fmt::to_string(config->devices.size())},
+                          {"blocks", fmt::to_string(blocks)},
+                          {"socket", config->socket.string()}}});
   Notify("READY=1");
-  Serve(**server, **pool, signals, options, *config);
-  Log("stops: requests in flight end, and what lies in memory only goes to the drives");
+  Serve(*faces->server, **pool, signals, options, *config);
+  options.Log({.event = "stops",
+               .message = "stops: requests in flight end, and what lies in memory only goes to the "
+                          "drives"});
   Notify("STOPPING=1");
-  server->reset();
+  faces->web.reset();  // it asks the server
+  faces->server.reset();
   pool->reset();
   return {};
 }
@@ -146,6 +234,16 @@ SIGTERM and SIGINT stop it, SIGHUP has it read the pool file again.)");
   app.add_option("--pool", options.pool, "The pool file")->type_name("POOL.toml");
   app.add_option("--socket", options.socket, "Listen here, whatever the pool file says")
       ->type_name("PATH");
+  app.add_option("--metrics", options.metrics,
+                 "Serve the page and Prometheus' metrics here, whatever the pool file says; on "
+                 "127.0.0.1 where only a port is named")
+      ->type_name("IP:PORT");
+  const std::map<std::string, LogFormat> formats{{"text", LogFormat::kText},
+                                                 {"json", LogFormat::kJson}};
+  app.add_option("--log", options.format, "text, or json: an object a line")
+      ->transform(CLI::CheckedTransformer(formats))
+      ->type_name("FORMAT")
+      ->option_text("FORMAT");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -156,7 +254,7 @@ SIGTERM and SIGINT stop it, SIGHUP has it read the pool file again.)");
   }
   const Result<void> ran = Run(options);
   if (ran) return 0;
-  Log(ran.error().message);
+  options.Log({.level = LogLevel::kError, .event = "failed", .message = ran.error().message});
   return ran.error().status == Status::kInvalid ? kExitUsage : kExitFailure;
 }
 

@@ -118,6 +118,8 @@ struct Config {
   // Where the daemon (kvpoold) that has this pool listens: Pool::Open gives a client of it, and
   // looks at nothing else here. Empty: the pool is this process' own.
   std::filesystem::path socket;
+  // Where the daemon serves its metrics and its page: "127.0.0.1:9464". Empty: nowhere.
+  std::string metrics;
   std::vector<DeviceConfig> devices;
   std::vector<LinkConfig> links;
   std::vector<TenantConfig> tenants;  // empty: all who may connect to a daemon share everything

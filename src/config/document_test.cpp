@@ -62,7 +62,7 @@ TEST(ConfigurationDocument, NamesEveryKey) {
       ++keys;
     }
   }
-  EXPECT_EQ(keys, 39u);
+  EXPECT_EQ(keys, 40u);
 }
 
 }  // namespace

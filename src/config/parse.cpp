@@ -45,6 +45,7 @@ void ReadPool(Reader& reader, const std::filesystem::path& relative_to, Config& 
   config.deadline = std::chrono::milliseconds(deadline_ms);
   reader.Flag("create_if_missing", config.create_if_missing);
   reader.Path("socket", relative_to, config.socket);
+  reader.Text("metrics", config.metrics);
   reader.Finish();
 }
 

@@ -95,6 +95,7 @@ Config AnyConfig() {
   config.lanes = *rc::gen::inRange<std::uint32_t>(0, 1025);
   config.deadline = std::chrono::milliseconds(*rc::gen::inRange(1, 86'400'001));
   config.create_if_missing = *rc::gen::arbitrary<bool>();
+  if (*rc::gen::arbitrary<bool>()) config.metrics = "9464" + AnyText();
   const auto devices = *rc::gen::inRange<std::size_t>(1, 9);
   for (std::size_t i = 0; i < devices; ++i) config.devices.push_back(AnyDevice(i));
   // Prefixes of the list of devices nest.

@@ -127,6 +127,7 @@ std::string Config::ToToml() const {
   out += fmt::format("lanes = {}\ndeadline_ms = {}\ncreate_if_missing = {}\n", lanes,
                      deadline.count(), create_if_missing);
   if (!socket.empty()) out += fmt::format("socket = {}\n", Quoted(socket.string()));
+  if (!metrics.empty()) out += fmt::format("metrics = {}\n", Quoted(metrics));
   for (const DeviceConfig& device : devices) AddDevice(device, out);
   for (const LinkConfig& link : links) AddLink(link, out);
   for (const TenantConfig& tenant : tenants) AddTenant(tenant, out);

@@ -72,6 +72,7 @@ enum class MessageType : std::uint16_t {
   kRemoveRegion = 5,
   kInfo = 6,
   kPresence = 7,
+  kStatus = 8,
 };
 
 struct MessageHeader {

@@ -82,7 +82,8 @@ Operation& ChannelImpl::Begin(OperationKind kind, Request& request) {
   operation->flow = parts_.flow;
   const std::int64_t patience =
       request.deadline ? Nanoseconds(*request.deadline) : parts_.deadline_ns;
-  operation->deadline_ns = parts_.clock->NowNs() + patience;
+  operation->submitted_ns = parts_.clock->NowNs();
+  operation->deadline_ns = operation->submitted_ns + patience;
   RequestAccess::OperationOf(request) = operation;
   ++in_flight_;
   return *operation;
@@ -155,8 +156,10 @@ void ChannelImpl::UnitsDone(Operation& operation) {
   if (operation.kind == OperationKind::kGet) {
     if (parts_.store->FinishGet(operation)) return Dispatch(operation);
     operation.EndLayers();
+    parts_.gets->Add(operation, parts_.clock->NowNs());
   } else {
     parts_.store->FinishPut(operation);
+    parts_.puts->Add(operation, parts_.clock->NowNs());
     parts_.mover->Wake();
     if (operation.durable) return parts_.recorder->Add(operation, *this);
   }

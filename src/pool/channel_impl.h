@@ -14,6 +14,7 @@
 #include "pool/mover.h"
 #include "pool/operation.h"
 #include "pool/recorder.h"
+#include "pool/request_log.h"
 #include "pool/store.h"
 
 namespace kvpool::pool {
@@ -22,6 +23,8 @@ struct ChannelParts {
   Store* store = nullptr;
   Recorder* recorder = nullptr;
   Mover* mover = nullptr;
+  RequestLog* gets = nullptr;
+  RequestLog* puts = nullptr;
   const Clock* clock = nullptr;
   std::int64_t deadline_ns = 0;                         // of requests that name none
   std::span<const std::vector<Lane*>> lanes_of_device;  // who serves which device

@@ -10,6 +10,7 @@
 #include "device/device.h"
 #include "kvpool/config.h"
 #include "layout/space_map.h"
+#include "pool/device_counters.h"
 #include "pool/health.h"
 #include "pool/quarantine.h"
 #include "pool/speed_meter.h"
@@ -40,6 +41,7 @@ struct DeviceSlot {
   std::atomic<std::uint64_t> bytes_read{0};
   std::atomic<std::uint64_t> bytes_written{0};
   std::atomic<std::uint64_t> bytes_flushed{0};  // of bytes_written, known to survive a power cut
+  DeviceCounters counters;
   Health health;
   Quarantine quarantine;
   std::atomic<bool> held_on{false};  // it has memory and queues that were left to it for ever

@@ -25,6 +25,7 @@ void Health::Drain(std::string reason) {
   MutexLock lock(mutex_);
   if (!serves()) return;
   reason_ = std::move(reason);
+  drains_.fetch_add(1, std::memory_order_relaxed);
   state_.store(DeviceState::kDrained, std::memory_order_release);
 }
 

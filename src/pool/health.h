@@ -53,6 +53,8 @@ class Health {
   std::uint64_t missed_deadlines() const {
     return missed_deadlines_.load(std::memory_order_relaxed);
   }
+  // Of every device that stood here.
+  std::uint64_t drains() const { return drains_.load(std::memory_order_relaxed); }
   std::uint64_t abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
 
  private:
@@ -70,6 +72,7 @@ class Health {
   std::atomic<std::uint64_t> checksum_failures_{0};
   std::atomic<std::uint64_t> missed_deadlines_{0};
   std::atomic<std::uint64_t> abandoned_{0};
+  std::atomic<std::uint64_t> drains_{0};
   Window failed_;
   Window corrupted_;
   mutable Mutex mutex_;

@@ -61,7 +61,14 @@ LaneQueue::~LaneQueue() {
   for (auto& transfer : transfers_) KeepForEver(std::move(transfer));
 }
 
+// By the first of the lanes that are given it.
+void LaneQueue::Announce(DeviceBatch& batch) {
+  if (batch.announced.exchange(true, std::memory_order_relaxed)) return;
+  slot_.counters.units_waiting.fetch_add(batch.end, std::memory_order_relaxed);
+}
+
 void LaneQueue::Add(DeviceBatch& batch) {
+  Announce(batch);
   waiting_.Add(batch);
   next_deadline_ns_ = std::min(next_deadline_ns_, batch.operation->deadline_ns);
 }
@@ -120,6 +127,8 @@ LaneQueue::Transfer* LaneQueue::IssueNext() {
     PrepareIo(transfer);
     transfer.stage = Transfer::Stage::kFlying;
     if (in_flight_++ == 0) progress_ns_ = now_ns_;
+    slot_.counters.transfers_in_flight.fetch_add(1, std::memory_order_relaxed);
+    slot_.counters.units_waiting.fetch_sub(transfer.count, std::memory_order_relaxed);
     StepBy(batch->operation->deadline_ns);
     return &transfer;
   }
@@ -274,15 +283,27 @@ Status LaneQueue::Check(Transfer& transfer, const UnitWork& work, std::uint64_t 
   return Status::kCorrupt;
 }
 
+// A transfer that went well. Before the last of its units is told: the operation may be gone then.
+void LaneQueue::Count(const Transfer& transfer) {
+  DeviceBatch& batch = *transfer.batch;
+  const bool get = batch.operation->kind == OperationKind::kGet;
+  (get ? slot_.bytes_read : slot_.bytes_written)
+      .fetch_add(transfer.io.bytes, std::memory_order_relaxed);
+  slot_.counters.Ended(get, batch.operation->moves, transfer.io.bytes,
+                       now_ns_ - transfer.issued_ns);
+  batch.moved_bytes.fetch_add(transfer.io.bytes, std::memory_order_relaxed);
+  batch.moved_ns.store(now_ns_, std::memory_order_relaxed);
+}
+
 void LaneQueue::Complete(Transfer& transfer) {
   progress_ns_ = now_ns_;
   if (transfer.stage == Transfer::Stage::kAbandoned) return TakeBack(transfer);
+  slot_.counters.transfers_in_flight.fetch_sub(1, std::memory_order_relaxed);
   Operation& operation = *transfer.batch->operation;
   Status status = transfer.io.status;
   const bool get = operation.kind == OperationKind::kGet;
   if (status == Status::kOk) {
-    (get ? slot_.bytes_read : slot_.bytes_written)
-        .fetch_add(transfer.io.bytes, std::memory_order_relaxed);
+    Count(transfer);
     slot_.health.Succeeded();
     typical_ns_ += (now_ns_ - transfer.issued_ns - typical_ns_) / 16;
   } else if (transfer.stage != Transfer::Stage::kFlying) {

@@ -83,8 +83,10 @@ class LaneQueue {
   bool Pieces(Operation& operation, const UnitWork& work, std::vector<iovec>& pieces) const;
   bool Lends(const Operation& operation) const;
   Path PathOf(DeviceBatch& batch, std::uint32_t position, std::vector<iovec>& pieces) const;
+  void Announce(DeviceBatch& batch);
   void ExpireRest(DeviceBatch& batch, Status status);
   void PrepareIo(Transfer& transfer);
+  void Count(const Transfer& transfer);
   void Complete(Transfer& transfer);
   Status Check(Transfer& transfer, const UnitWork& work, std::uint64_t offset_in_staging);
   std::uint64_t ChecksumAt(const Operation& operation, const UnitWork& work, const std::byte* at);

@@ -27,11 +27,14 @@ void LaneQueue::ExpireRest(DeviceBatch& batch, Status status) {
   std::uint32_t first = batch.cursor.exchange(batch.end, std::memory_order_relaxed);
   Operation& operation = *batch.operation;
   const std::uint32_t end = batch.end;
+  if (first >= end) return;
+  slot_.counters.units_waiting.fetch_sub(end - first, std::memory_order_relaxed);
   for (; first < end; ++first) operation.UnitDone(operation.UnitAt(batch, first), status);
 }
 
 void LaneQueue::Refuse(DeviceBatch& batch) {
   Operation& operation = *batch.operation;
+  Announce(batch);
   ExpireRest(batch, Status::kIoError);
   operation.LetGo();
 }
@@ -116,6 +119,7 @@ void LaneQueue::GiveUp(Transfer& transfer) {
   transfer.stage = Transfer::Stage::kAbandoned;
   transfer.batch = nullptr;
   --in_flight_;
+  slot_.counters.transfers_in_flight.fetch_sub(1, std::memory_order_relaxed);
   waiting_.Ended(operation);
   ++abandoned_;
   slot_.health.Abandoned();

@@ -94,11 +94,11 @@ Result<std::unique_ptr<Pool>> Pool::Open(const Config& config) {
   return std::unique_ptr<Pool>(std::move(*pool));
 }
 
-Result<std::unique_ptr<pool::PoolImpl>> pool::OpenOwn(const Config& config) {
+Result<std::unique_ptr<pool::PoolImpl>> pool::OpenOwn(const Config& config, Say say) {
   if (config.create_if_missing && NothingThere(config)) {
     if (auto created = Pool::Create(config); !created) return tl::unexpected(created.error());
   }
-  return PoolImpl::Open(config, Clock::Monotonic());
+  return PoolImpl::Open(config, Clock::Monotonic(), std::move(say));
 }
 
 namespace pool {
@@ -159,9 +159,11 @@ Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, c
 
 }  // namespace
 
-Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clock& clock) {
+Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clock& clock,
+                                                 Say say) {
   if (auto valid = Validated(config); !valid) return tl::unexpected(valid.error());
   PoolParts parts{.config = config, .clock = &clock};
+  parts.say = std::move(say);
   auto drives = FindDrives(config, CatalogsPool(config));
   if (!drives) return tl::unexpected(drives.error());
   auto devices = OpenDevices(config, clock, *drives);

@@ -34,16 +34,19 @@ std::span<const Segment> Operation::SegmentsOfKey(std::uint32_t key) const {
 }
 
 void Operation::MakeBatches() {
-  batch_count_ = 0;
+  batch_count_[again_] = 0;
   unit_count_ = 0;
   for (std::size_t device = 0; device < units.size(); ++device) {
     if (units[device].empty()) continue;
-    DeviceBatch& batch = batches_[again_][batch_count_++];
+    DeviceBatch& batch = batches_[again_][batch_count_[again_]++];
     batch.operation = this;
     batch.device = static_cast<layout::DeviceIndex>(device);
     batch.units = units[device].data();
     batch.end = static_cast<std::uint32_t>(units[device].size());
     batch.cursor.store(0, std::memory_order_relaxed);
+    batch.announced.store(false, std::memory_order_relaxed);
+    batch.moved_bytes.store(0, std::memory_order_relaxed);
+    batch.moved_ns.store(0, std::memory_order_relaxed);
     unit_count_ += units[device].size();
   }
   units_left_.store(unit_count_, std::memory_order_relaxed);

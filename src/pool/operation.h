@@ -44,6 +44,9 @@ struct DeviceBatch {
   UnitWork* units = nullptr;  // the operation's, until its Reset
   std::uint32_t end = 0;
   std::atomic<std::uint32_t> cursor{0};
+  std::atomic<bool> announced{false};         // its units count as waiting for the device
+  std::atomic<std::uint64_t> moved_bytes{0};  // by transfers that went well
+  std::atomic<std::int64_t> moved_ns{0};      // when a lane saw the end of the last of them
 
   bool Exhausted() const { return cursor.load(std::memory_order_relaxed) >= end; }
 };
@@ -71,6 +74,7 @@ class Operation {
   std::atomic<bool> urgent{false};  // ... but not for ever
   Request* request = nullptr;
   std::vector<Segment> segments;  // copied: a lane may look at them while the caller polls the end
+  std::int64_t submitted_ns = 0;
   std::int64_t deadline_ns = 0;
   std::uint64_t generation = 0;  // of a flush without keys: it waits for all below
   OperationSink* sink = nullptr;
@@ -87,7 +91,15 @@ class Operation {
   // at the first batches.
   void StartAgain(std::vector<std::vector<UnitWork>> again);
   bool started_again() const { return again_; }
-  std::span<DeviceBatch> batches() { return {batches_[again_].get(), batch_count_}; }
+  std::span<DeviceBatch> batches() { return {batches_[again_].get(), batch_count_[again_]}; }
+  // Every batch of both starts, when all units are done.
+  template <class Look>
+  void ForEachMoved(const Look& look) const {
+    for (const bool again : {false, true}) {
+      if (again && !again_) return;
+      for (std::size_t i = 0; i < batch_count_[again]; ++i) look(batches_[again][i]);
+    }
+  }
 
   static UnitWork& UnitAt(const DeviceBatch& batch, std::uint32_t position) {
     return batch.units[position];
@@ -124,7 +136,7 @@ class Operation {
   std::unique_ptr<DeviceBatch[]> batches_[2];  // of the first start, of the second
   bool again_ = false;
   std::size_t batch_capacity_ = 0;
-  std::size_t batch_count_ = 0;
+  std::size_t batch_count_[2] = {};
   std::uint64_t unit_count_ = 0;
   std::atomic<std::uint64_t> units_left_{0};
   std::atomic<std::uint32_t> lanes_{0};

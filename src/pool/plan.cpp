@@ -139,6 +139,7 @@ void Store::AdmitKeys(const PutRequest& put, Operation& operation) {
     if (!Admits(put, name)) {
       operation.SetKeyStatus(key, Status::kDeclined);
       counts_.declined += 1;
+      spaces_[put.space.id].counts.declined += 1;
       continue;
     }
     operation.keys[key].shape = shape;
@@ -310,11 +311,18 @@ void Store::GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
 bool Store::FinishGet(Operation& operation) {
   MutexLock lock(mutex_);
   if (!operation.started_again() && ReadCopies(operation)) return true;
+  SpaceCounts& counts = spaces_[operation.request->space.id].counts;
   // A unit that failed makes its block absent: the engine recomputes it and puts it again.
   for (std::size_t i = 0; i < operation.keys.size(); ++i) {
     KeyWork& key = operation.keys[i];
-    if (key.entry == kNoEntry) continue;
     const Status status = operation.KeyStatus(i);
+    if (status == Status::kOk) {
+      counts.hits += 1;
+      counts.hit_bytes += key.shape.block_bytes;
+    } else if (status != Status::kInvalid) {
+      counts.misses += 1;
+    }
+    if (key.entry == kNoEntry) continue;
     if (status == Status::kCorrupt || status == Status::kIoError) {
       operation.SetKeyStatus(i, Status::kNotFound);
       const bool visible = index_.View(key.entry).state == EntryState::kVisible;
@@ -346,6 +354,8 @@ void Store::FinishPut(Operation& operation) {
       const auto view = index_.View(key.entry);
       RemoveKept(view.space, view.key);
       CountBlock(view);
+      spaces_[view.space].counts.stored += 1;
+      spaces_[view.space].counts.stored_bytes += key.shape.block_bytes;
       if (Recordable(index_.View(key.entry))) {
         RecordAdded(key.entry);
       } else {

@@ -131,6 +131,8 @@ Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& opt
       .store = store_.get(),
       .recorder = recorder_.get(),
       .mover = mover_.get(),
+      .gets = &gets_,
+      .puts = &puts_,
       .clock = &clock_,
       .deadline_ns = std::chrono::nanoseconds(config_.deadline).count(),
       .lanes_of_device = lanes_of_device_,

@@ -15,6 +15,8 @@
 #include "pool/lane.h"
 #include "pool/mover.h"
 #include "pool/recorder.h"
+#include "pool/request_log.h"
+#include "pool/statistics.h"
 #include "pool/store.h"
 
 namespace kvpool::pool {
@@ -54,7 +56,8 @@ struct PoolParts {
 // Threads: any, after Open. Without threads: one.
 class PoolImpl final : public Pool {
  public:
-  static Result<std::unique_ptr<PoolImpl>> Open(const Config& config, const Clock& clock);
+  static Result<std::unique_ptr<PoolImpl>> Open(const Config& config, const Clock& clock,
+                                                Say say = SayOnStderr);
   static Result<std::unique_ptr<PoolImpl>> Open(PoolParts parts);
   ~PoolImpl() override;
 
@@ -67,6 +70,8 @@ class PoolImpl final : public Pool {
   Result<void> RemoveDevice(std::string_view name) override;
   Result<void> ReplaceDevice(std::string_view name, const DeviceConfig& by) override;
   PoolInfo info() const override;
+  // Counts of different moments: no two need agree to the last transfer.
+  PoolStatistics statistics() const;
 
   // What RemoveDevice and ReplaceDevice do, without waiting: the caller steps. One at a time.
   Result<std::unique_ptr<DeviceRemoval>> BeginRemoval(std::string_view name);
@@ -135,6 +140,8 @@ class PoolImpl final : public Pool {
   mem::PageDetacher page_detacher_{*registered_};
   mem::Detacher* const detacher_;
   std::vector<std::unique_ptr<DeviceSlot>> slots_;
+  RequestLog gets_;
+  RequestLog puts_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Recorder> recorder_;
   std::vector<std::unique_ptr<Lane>> lanes_;
@@ -143,7 +150,7 @@ class PoolImpl final : public Pool {
 };
 
 // As Pool::Open of a configuration without a socket.
-Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config);
+Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config, Say say = SayOnStderr);
 
 struct LaneNeed {
   bool mapped = false;  // the processor copies its bytes

@@ -22,6 +22,7 @@
 #include "pool/kept_rows.h"
 #include "pool/move.h"
 #include "pool/operation.h"
+#include "pool/statistics.h"
 
 namespace kvpool::pool {
 
@@ -43,6 +44,7 @@ struct SpaceState {
   std::uint64_t digest = 0;        // of every field of the spec
   std::uint64_t next_ordinal = 0;  // for puts that know none: deals blocks in order of arrival
   std::uint16_t tenant = 0;
+  SpaceCounts counts;
 };
 
 // Told which keys of one space can be found. Threads: one at a time.
@@ -131,6 +133,8 @@ class Store {
     std::uint64_t evictions = 0;
     std::uint64_t dirty_bytes = 0;
     std::uint64_t declined = 0;
+    std::uint64_t spilled_units = 0;
+    std::uint64_t spilled_bytes = 0;
   };
   Counts counts() const;
   std::vector<TenantInfo> Tenants() const;
@@ -138,6 +142,8 @@ class Store {
   void ChangeTenants(std::span<const TenantConfig> configs);
   // What people should be told about tenants, each once.
   std::vector<std::string> TakeRemarks();
+  // Fills `spaces` and `other_spaces`.
+  void CountSpaces(PoolStatistics& statistics) const;
   // For tests: what the index says of space, beside UsedBytes.
   struct Audit {
     std::vector<std::uint64_t> visible_bytes;  // by device: the slots of visible blocks

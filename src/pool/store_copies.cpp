@@ -221,6 +221,8 @@ void Store::FinishMoved(const MovedUnit& unit, bool spilled) {
   if (!second.IsNowhere() && index_.pins(unit.entry) > 1) return FreeSlot(unit.to);
   FreeSlot(std::exchange(second, unit.to));
   dirty_bytes_ -= view.shape.slot_bytes;
+  counts_.spilled_units += 1;
+  counts_.spilled_bytes += view.shape.slot_bytes;
 }
 
 void Store::BecomeDurable(EntryId entry) {

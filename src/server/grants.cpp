@@ -41,6 +41,8 @@ Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> q
       return Info();
     case ipc::MessageType::kPresence:
       return Presence(question);
+    case ipc::MessageType::kStatus:
+      break;  // the session's
   }
   return Nonsense();
 }
@@ -92,10 +94,9 @@ Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   if (channels_.size() == ipc::kMaxClientChannels) {
     return Fail(Status::kNoSpace, "a client opens at most 64 channels: close one");
   }
-  auto channel = SessionChannel::Open(pool_, asked->depth,
-                                      {.tenant = access_.tenant.number,
-                                       .tenant_weight = access_.tenant.weight,
-                                       .client = client_});
+  auto channel = SessionChannel::Open(
+      pool_, asked->depth,
+      {.tenant = access_.tenant.number, .tenant_weight = access_.tenant.weight, .client = client_});
   if (!channel) return tl::unexpected(channel.error());
   const ipc::ChannelAnswer answer{.channel = next_number_, .depth = asked->depth};
   Reply reply;

@@ -135,7 +135,8 @@ void Server::Accept() {
                      .spaces = &spaces_,
                      .client_number = ++clients_,
                      .stop = stop_.get(),
-                     .log = options_.log};
+                     .log = options_.log,
+                     .roster = &roster_};
   const auto peer = options_.peer(socket.get());
   if (!peer) return;
   parts.peer = *peer;
@@ -146,6 +147,8 @@ void Server::Accept() {
   } else if (sessions_.size() >= ipc::kMaxClients) {
     parts.refusal = "the daemon has 64 clients and takes no more: close one";
   }
+  if (peer->uid == 0 || peer->uid == ::geteuid()) parts.status = options_.status;
+  parts.who = {.pid = static_cast<std::uint32_t>(peer->pid), .uid = peer->uid};
   const std::string& tenant = parts.access.tenant.name;
   parts.client = fmt::format("{} (user {}{})", peer->pid, peer->uid,
                              tenant.empty() ? "" : fmt::format(", tenant \"{}\"", tenant));

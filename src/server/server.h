@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "base/descriptor.h"
+#include "base/log_event.h"
 #include "pool/pool_impl.h"
+#include "server/roster.h"
 #include "server/shared_spaces.h"
 #include "server/tenants.h"
 
@@ -20,15 +22,16 @@ namespace kvpool::server {
 
 struct ServerOptions {
   std::filesystem::path socket;
-  // One line for the log: who came, who went and why. Threads: any.
-  std::function<void(const std::string&)> log = [](const std::string&) {};
+  Log log = [](const LogEvent&) {};  // who came, who went and why
   // Who has connected; nothing: it is sent away.
   std::function<std::optional<Peer>(int socket)> peer = PeerOf;
+  // What the daemon says of itself to root and its own user. Threads: any. Empty: nothing.
+  std::function<std::string()> status = {};
 };
 
 class Session;
 
-// Threads: its owner's, but for stop.
+// Threads: its owner's, but for stop and clients.
 class Server {
  public:
   // Listens. A socket that a daemon left behind is taken; one where a daemon listens (kBusy), that
@@ -46,6 +49,8 @@ class Server {
   // Takes clients until `stop` is readable, or for `timeout_ms` (-1: for ever).
   void Serve(int stop, int timeout_ms = -1);
   std::size_t sessions();
+  // Who has said a proper hello and is not gone. Threads: any.
+  std::vector<ClientInfo> clients() const { return roster_.List(); }
 
  private:
   Server(pool::PoolImpl& pool, ServerOptions options);
@@ -58,6 +63,7 @@ class Server {
   const ServerOptions options_;
   Tenants tenants_;
   SharedSpaces spaces_;
+  Roster roster_;
   Descriptor listener_;
   Descriptor stop_;
   bool bound_ = false;

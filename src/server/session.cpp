@@ -18,6 +18,8 @@ namespace {
 constexpr std::int64_t kHelloNs = 5'000'000'000;
 constexpr std::size_t kReceiveBytes = 64 * kKiB;
 constexpr const char* kLeft = "left";
+constexpr const char* kSentAway = "was sent away: the daemon stops";
+constexpr const char* kChanged = "was sent away: what it may do has changed";
 
 std::string Broke(const std::string& what) { return "broke the protocol: " + what; }
 
@@ -32,7 +34,9 @@ Session::Session(Descriptor socket, SessionParts parts)
 
 Session::~Session() { thread_.join(); }
 
-void Session::SendAway() const {
+void Session::SendAway() {
+  MutexLock lock(away_mutex_);
+  if (!away_) return;
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(away_.get(), &one, sizeof one);
 }
@@ -42,7 +46,12 @@ void Session::Run() {
   End end = SayHello();
   while (end.empty()) end = Work();
   Finish();
-  parts_.log(fmt::format("client {} {}", parts_.client, end));
+  if (place_) parts_.roster->Remove(*place_);
+  const bool harmless = end == kLeft || end == kSentAway || end == kChanged;
+  parts_.log({.level = harmless ? LogLevel::kInfo : LogLevel::kWarning,
+              .event = "client_gone",
+              .message = fmt::format("client {} {}", parts_.client, end),
+              .fields = {{"client", parts_.client}, {"reason", end}}});
   done_.store(true, std::memory_order_release);
 }
 
@@ -65,6 +74,8 @@ void Session::Finish() {
   grants_.TakeBack();
   descriptors_.clear();
   socket_ = Descriptor();
+  MutexLock lock(away_mutex_);
+  away_ = Descriptor();
 }
 
 Session::End Session::SayHello() {
@@ -76,7 +87,7 @@ Session::End Session::SayHello() {
     pollfd events[2]{{socket_.get(), POLLIN, 0}, {parts_.stop, POLLIN, 0}};
     if (left_ms <= 0) return "said no whole hello in 5 s";
     ::poll(events, 2, static_cast<int>(left_ms));
-    if (events[1].revents != 0) return "was sent away: the daemon stops";
+    if (events[1].revents != 0) return kSentAway;
     std::size_t got = 0;
     const auto received = ipc::ReceiveSome(socket_.get(), room, false, got, descriptors_);
     if (!descriptors_.empty()) return Broke("descriptors with the hello");
@@ -102,7 +113,16 @@ Session::End Session::SayHello() {
   const bool sent = ipc::SendAll(socket_.get(), ipc::BytesOf(answer), {}, false);
   if (!refusal.empty()) return "was refused: " + refusal;
   if (!sent) return kLeft;
-  parts_.log(fmt::format("client {} is here: {}", parts_.client, hello.program.Get()));
+  if (parts_.roster != nullptr) {
+    ClientInfo who = parts_.who;
+    who.program = hello.program.Get();
+    who.since_ns = Clock::Monotonic().NowNs();
+    place_ = parts_.roster->Add(std::move(who));
+  }
+  parts_.log(
+      {.event = "client_here",
+       .message = fmt::format("client {} is here: {}", parts_.client, hello.program.Get()),
+       .fields = {{"client", parts_.client}, {"program", std::string(hello.program.Get())}}});
   return {};
 }
 
@@ -134,8 +154,8 @@ Session::End Session::Work() {
     events.push_back({channel->bell(), POLLIN, 0});
   }
   ::poll(events.data(), events.size(), asleep ? -1 : 0);
-  if (events[1].revents != 0) return "was sent away: the daemon stops";
-  if (events[2].revents != 0) return "was sent away: what it may do has changed";
+  if (events[1].revents != 0) return kSentAway;
+  if (events[2].revents != 0) return kChanged;
   if (events[0].revents != 0) return ReceiveMessages();
   return {};
 }
@@ -172,9 +192,27 @@ Session::End Session::Handle(const ipc::MessageHeader& header,
       header.descriptors != descriptors_.size()) {
     return Broke("a wrong number of descriptors");
   }
-  const auto reply = grants_.Answer(header.type, question, descriptors_);
+  const auto reply = header.type == ipc::MessageType::kStatus
+                         ? StatusReply(question)
+                         : grants_.Answer(header.type, question, descriptors_);
   descriptors_.clear();
   return Send(header.number, header.type, reply) ? End() : "does not read its answers";
+}
+
+// What others do with the pool is not for every client to see.
+Result<Reply> Session::StatusReply(std::span<const std::byte> question) const {
+  if (!question.empty()) {
+    return Fail(Status::kInvalid, "this question makes no sense: use the same kvpool for both");
+  }
+  if (!parts_.status) {
+    return Fail(Status::kUnsupported,
+                "only root and the daemon's user may see what its clients do: run this as one of "
+                "them");
+  }
+  Reply reply;
+  const std::string status = parts_.status();
+  ipc::AppendBytes(reply.bytes, std::as_bytes(std::span(status)));
+  return reply;
 }
 
 bool Session::Send(std::uint32_t number, ipc::MessageType type, const Result<Reply>& reply) {

@@ -6,13 +6,17 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/log_event.h"
+#include "base/mutex.h"
 #include "ipc/protocol.h"
 #include "ipc/wire.h"
 #include "server/grants.h"
+#include "server/roster.h"
 
 namespace kvpool::server {
 
@@ -21,11 +25,15 @@ struct SessionParts {
   SharedSpaces* spaces = nullptr;
   std::uint64_t client_number = 0;  // no other client has it
   Peer peer;
+  Access access;        // what it may do
   int stop = -1;        // readable: end, when what is in flight has ended
   std::string refusal;  // not empty: this is all that the client is told
-  std::function<void(const std::string&)> log;
-  std::string client;  // who it is, for the log
-  Access access;       // what it may do
+  Log log;
+  std::string client;        // who it is, for the log
+  Roster* roster = nullptr;  // null: nobody keeps one
+  ClientInfo who;            // without what its hello says
+  // What the daemon says of itself, for operators. Empty: this client is none.
+  std::function<std::string()> status;
 };
 
 // Threads: done from any; all else is its own.
@@ -37,7 +45,7 @@ class Session {
   const Peer& peer() const { return parts_.peer; }
   const Access& access() const { return parts_.access; }
   // Ends it as `stop` does. Threads: any.
-  void SendAway() const;
+  void SendAway();
 
   bool done() const { return done_.load(std::memory_order_acquire); }
 
@@ -53,14 +61,17 @@ class Session {
   End Handle(const ipc::MessageHeader& header, std::span<const std::byte> question);
   void Finish();
 
+  Result<Reply> StatusReply(std::span<const std::byte> question) const;
   bool Send(std::uint32_t number, ipc::MessageType type, const Result<Reply>& reply);
 
   const SessionParts parts_;
+  Mutex away_mutex_;  // of the end of away_, which its own thread alone looks at otherwise
   Descriptor away_;
   Descriptor socket_;
   std::vector<std::byte> received_;
   std::vector<Descriptor> descriptors_;
   Grants grants_;
+  std::optional<Roster::Place> place_;
   std::atomic<bool> done_{false};
   std::thread thread_;
 };

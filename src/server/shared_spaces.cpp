@@ -1,6 +1,8 @@
 #include "server/shared_spaces.h"
 
+#include <fmt/format.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 namespace kvpool::server {
 
@@ -27,8 +29,20 @@ class SharedSpaces::Table final : public pool::KeyWatcher {
   const std::unique_ptr<ipc::PresenceWriter> writer_ KVPOOL_GUARDED_BY(mutex_);
 };
 
+std::size_t SharedSpaces::MostByDescriptors() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 4 : 256;
+}
+
 Result<std::shared_ptr<ipc::SharedTable>> SharedSpaces::TableOf(Space space) {
   MutexLock lock(mutex_);
+  if (tables_.size() >= most_ && !tables_.contains(space.id)) {
+    return Fail(
+        Status::kNoSpace,
+        fmt::format("clients have opened {} spaces, and the daemon takes no more: raise its "
+                    "limit of open files (LimitNOFILE), and start it again",
+                    most_));
+  }
   auto& shared = tables_[space.id];
   if (!shared) {
     // Nobody can choose keys that crowd a table without having seen it.

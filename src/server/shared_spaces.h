@@ -13,14 +13,20 @@ namespace kvpool::server {
 // Threads: any.
 class SharedSpaces {
  public:
-  explicit SharedSpaces(pool::PoolImpl& pool) : pool_(pool) {}
+  // `most`: tables, each of which takes a descriptor for good.
+  explicit SharedSpaces(pool::PoolImpl& pool, std::size_t most = MostByDescriptors())
+      : pool_(pool), most_(most) {}
+  // A quarter of what this process may open, so that clients who open ever new spaces leave the
+  // rest to others.
+  static std::size_t MostByDescriptors();
 
-  // The present table of an open space. kNoSpace: there is no memory for one.
+  // The present table of an open space. kNoSpace: there is no memory for one, or there are `most`.
   Result<std::shared_ptr<ipc::SharedTable>> TableOf(Space space);
 
  private:
   class Table;
   pool::PoolImpl& pool_;
+  const std::size_t most_;
   Mutex mutex_;
   std::map<std::uint32_t, std::shared_ptr<Table>> tables_ KVPOOL_GUARDED_BY(mutex_);
 };

@@ -2,7 +2,7 @@
 
 from harness import CliTest, main
 
-COMMANDS = ("probe", "create", "info", "check", "bench", "bench-drives", "replay", "trace", "demo")
+COMMANDS = ("probe", "create", "info", "check", "bench", "bench-drives", "top", "replay", "trace", "demo")
 
 
 class Help(CliTest):

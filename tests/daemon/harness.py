@@ -3,6 +3,7 @@ import array
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import struct
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 import time
 import unittest
+import urllib.request
 
 KVPOOLD = os.environ["KVPOOLD_BINARY"]
 KVPOOL = os.environ["KVPOOL_BINARY"]
@@ -65,18 +67,20 @@ def link_of(path):
 
 
 class Daemon:
-    def __init__(self, folder, extra_environment=None, tenants=""):
+    def __init__(self, folder, extra_environment=None, arguments=(), tenants=""):
         self.folder = pathlib.Path(folder)
         self.pool = self.folder / "pool.toml"
         self.pool.write_text(POOL + tenants)
         self.socket = str(self.folder / "pool.sock")
         self.environment = os.environ | (extra_environment or {})
         self.log = self.folder / "log"
+        self.arguments = arguments
         self.start_again()
 
-    def start_again(self):
+    def start_again(self, arguments=None):
+        command = [KVPOOLD, "--pool", str(self.pool), *(self.arguments if arguments is None else arguments)]
         with self.log.open("a") as log:
-            self.process = subprocess.Popen([KVPOOLD, "--pool", str(self.pool)], stderr=log, env=self.environment)
+            self.process = subprocess.Popen(command, stderr=log, env=self.environment)
         wait_for("the daemon listens", self.answers)
         wait_for("nobody is there", lambda: not self.sessions())
 
@@ -88,6 +92,17 @@ class Daemon:
                 return len(raw.hello()) == 344
         except OSError:
             return False
+
+    def url(self):
+        """Where it serves metrics and the page."""
+        return re.findall(r"http://[^/]+/", self.log.read_text())[-1]
+
+    def fetch(self, path):
+        with urllib.request.urlopen(self.url() + path, timeout=PATIENCE_S) as answer:
+            return answer.read().decode()
+
+    def status(self):
+        return json.loads(self.fetch("api/status"))
 
     def stop(self, how=signal.SIGTERM):
         if self.process.poll() is None:
@@ -185,10 +200,12 @@ class Raw:
 
 
 class DaemonTest(unittest.TestCase):
+    arguments = ()
+
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.daemon = Daemon(folder.name)
+        self.daemon = Daemon(folder.name, arguments=self.arguments)
         self.addCleanup(self.daemon.stop, signal.SIGKILL)
 
     def assert_leaves_nothing(self, before):

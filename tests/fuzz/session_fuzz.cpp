@@ -56,6 +56,7 @@ Space Stored() {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static server::SharedSpaces spaces(SmallPool());
+  static server::Roster roster;
   static const int stop = eventfd(0, EFD_CLOEXEC);
   if (size == 0) return 0;
   int pair[2];
@@ -71,10 +72,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         Descriptor(pair[1]),
         {.pool = &SmallPool(),
          .spaces = &spaces,
+         .access = {.tenants = true, .tenant = {.number = 2, .name = "b"}, .sees_all = false},
          .stop = stop,
-         .log = [](const std::string&) {},
+         .log = [](const LogEvent&) {},
          .client = "fuzz",
-         .access = {.tenants = true, .tenant = {.number = 2, .name = "b"}, .sees_all = false}});
+         .roster = &roster,
+         .status = [] { return std::string("{}"); }});
   }
   KVPOOL_CHECK(SmallPool().Match(stored, {&kKey, 1}) == 1);
   return 0;
