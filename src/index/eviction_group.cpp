@@ -7,8 +7,14 @@
 namespace kvpool::index {
 
 EvictionGroup::EvictionGroup(std::unique_ptr<EvictionPolicy> policy, std::uint32_t weight)
-    : policy_(std::move(policy)), weight_(weight) {
-  KVPOOL_CHECK(policy_ != nullptr && weight > 0);
+    : policy_(std::move(policy)) {
+  KVPOOL_CHECK(policy_ != nullptr);
+  SetWeight(weight);
+}
+
+void EvictionGroup::SetWeight(std::uint32_t weight) {
+  KVPOOL_CHECK(weight > 0);
+  weight_ = weight;
 }
 
 Seat EvictionGroup::Insert(EntryId entry, const BlockTraits& block, std::uint64_t now) {

@@ -20,6 +20,8 @@ class EvictionGroup {
   // `weight`: what it may hold beside others where all are full, see Pressure. At least 1.
   explicit EvictionGroup(std::unique_ptr<EvictionPolicy> policy, std::uint32_t weight = 1);
 
+  void SetWeight(std::uint32_t weight);
+
   // The policy's calls. `parent`: a seat. `now` never runs backwards.
   Seat Insert(EntryId entry, const BlockTraits& block, std::uint64_t now);
   void Reference(Seat seat, std::uint64_t now);
@@ -41,7 +43,7 @@ class EvictionGroup {
 
  private:
   std::unique_ptr<EvictionPolicy> policy_;
-  double weight_;
+  double weight_ = 1;
   ChunkedVector<EntryId> entries_;  // by seat; of a free one: the next free one
   ChunkedVector<std::uint64_t> last_use_;
   std::uint64_t last_uses_ = 0;  // added up, modulo 2^64: what is wanted of it are differences

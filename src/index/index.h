@@ -110,6 +110,9 @@ class Index {
   // The same among the blocks of one tenant.
   EntryId Victim(std::uint16_t tenant);
 
+  // What a tenant may hold beside others from now on, see EvictionGroup.
+  void SetWeight(std::uint16_t tenant, std::uint32_t weight) { tenants_[tenant].SetWeight(weight); }
+
   // --- bookkeeping ---
   std::size_t size() const { return visible_; }
   // What the units of all blocks with a pin occupy: no eviction can free it.

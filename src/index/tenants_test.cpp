@@ -179,6 +179,17 @@ TEST_P(Tenants, RoomGoesByWeightWhereAllAreFull) {
   EXPECT_LT(ratio, 3.5);
 }
 
+TEST_P(Tenants, AChangedWeightCountsFromThenOn) {
+  Index index(Groups(GetParam(), {1, 1}));
+  index.SetWeight(1, 3);
+  for (int i = 0; i < 8000; ++i) {
+    Put(index, 0, std::to_string(i));
+    Put(index, 1, std::to_string(i));
+    while (index.size() > 400) Evict(index, index.Victim());
+  }
+  EXPECT_GT(index.slot_bytes(1), 2 * index.slot_bytes(0));
+}
+
 // One streams through 30 times as much as the other uses again and again.
 TEST_P(Tenants, WhoStreamsPaysForItself) {
   Index index(Groups(GetParam(), {1, 1}));

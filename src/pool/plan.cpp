@@ -19,16 +19,13 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   MutexLock lock(mutex_);
   LookAtDevices();
   const bool shared = watchers_.Of(get.space.id) != nullptr;
-  TenantInfo& tenant = tenants_[spaces_[get.space.id].tenant].info;
   std::uint32_t most_units = 0;
   for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
     const EntryId entry = FindUsable(get.space.id, get.keys[key]);
     if (entry == kNoEntry || index_.View(entry).state != EntryState::kVisible) {
       operation.SetKeyStatus(key, Status::kNotFound);
-      tenant.misses += 1;
       continue;
     }
-    tenant.hits += 1;
     index_.Reference(entry);
     const auto view = index_.View(entry);
     if (TotalBytes(operation.SegmentsOfKey(key)) < BytesNeeded(view, get.lease)) {

@@ -190,7 +190,7 @@ class Store {
                             bool durable) const KVPOOL_REQUIRES(mutex_);
   index::EntryId ParentOf(const PutRequest& put, std::uint32_t key) const KVPOOL_REQUIRES(mutex_);
   struct Tenant {
-    TenantInfo info;              // but for used_bytes, which the index counts
+    TenantInfo info;              // but for used_bytes, hits and misses, which others count
     std::uint64_t too_large = 0;  // a put that no eviction makes room for in its quota; 0: none yet
     bool said = false;
   };

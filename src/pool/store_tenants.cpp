@@ -64,6 +64,11 @@ std::vector<TenantInfo> Store::Tenants() const {
     tenants.push_back(tenants_[i].info);
     tenants.back().used_bytes = index_.slot_bytes(static_cast<std::uint16_t>(i));
   }
+  for (const SpaceState& space : spaces_) {
+    if (space.tenant == 0) continue;
+    tenants[space.tenant - 1u].hits += space.counts.hits;
+    tenants[space.tenant - 1u].misses += space.counts.misses;
+  }
   return tenants;
 }
 
@@ -74,7 +79,9 @@ void Store::ChangeTenants(std::span<const TenantConfig> configs) {
     Tenant& tenant = tenants_[i + 1];
     tenant.info.quota_bytes = configs[i].quota_bytes.value_or(0);
     tenant.info.weight = configs[i].weight;
+    tenant.too_large = 0;
     tenant.said = false;
+    index_.SetWeight(static_cast<std::uint16_t>(i + 1), configs[i].weight);
   }
 }
 

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "base/clock.h"
+#include "base/mutex.h"
 #include "catalog/testing.h"
 #include "pool/pool_impl.h"
 #include "pool/test_pool.h"
@@ -218,6 +220,31 @@ TEST_F(TenantsTest, ACatalogOfBeforeThereWereOwnersOpensWarm) {
   Room room(blocks);
   EXPECT_EQ(Get(*channel_, SpaceOf(""), blocks, room), All(4, Status::kOk));
   EXPECT_EQ(room.bytes, blocks.bytes);
+}
+
+// What was too large for the former quota is no news of the one that is raised.
+TEST_F(TenantsTest, ARaisedQuotaIsNotComplainedOf) {
+  ASSERT_TRUE(Pool::Create(config_));
+  Mutex mutex;
+  std::vector<std::string> said;
+  auto pool = OpenOwn(config_, [&](const std::string& sentence) {
+                MutexLock lock(mutex);
+                said.push_back(sentence);
+              }).value();
+  const auto sentences = [&] {
+    MutexLock lock(mutex);
+    return said;
+  };
+  const Space space = pool->OpenSpace({.model = "m", .owner = "a", .layers = 4}).value();
+  auto channel = static_cast<Pool&>(*pool).OpenChannel().value();
+  (void)Put(*channel, space, Blocks("large", 9, kBlock));
+  while (sentences().empty()) std::this_thread::yield();
+  config_.tenants[0].quota_bytes = 16 * kMiB;
+  pool->ChangeTenants(config_.tenants);
+  (void)Put(*channel, space, Blocks("it fits", 10, kBlock));
+  channel.reset();
+  pool.reset();
+  EXPECT_THAT(sentences(), ElementsAre(HasSubstr("raise quota")));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "ipc/records.h"
 #include "pool/test_pool.h"
 #include "server/grants.h"
+#include "server/test_daemon.h"
 
 namespace kvpool::server {
 namespace {
@@ -25,56 +26,13 @@ Config SmallPool(const pool::TempDir& dir) {
   Config config;
   config.devices = {pool::MemoryDevice("ram", 64 * kMiB), pool::FileDevice(dir, "ssd", 64 * kMiB)};
   config.catalog = dir.path() / "catalog";
-  config.create_if_missing = true;
   return config;
 }
 
-// A daemon in this process.
-class Daemon {
+class Daemon : public TestDaemon {
  public:
-  explicit Daemon(const pool::TempDir& dir) : Daemon(dir, SmallPool(dir)) {}
-  Daemon(const pool::TempDir& dir, Config config)
-      : config_(std::move(config)), socket_(dir.path() / "s") {
-    Start();
-  }
-  ~Daemon() { Stop(); }
-
-  void Start() {
-    if (config_.create_if_missing && !std::filesystem::exists(config_.devices.back().path)) {
-      ASSERT_TRUE(Pool::Create(config_));
-    }
-    auto pool = pool::PoolImpl::Open(config_, Clock::Monotonic());
-    ASSERT_TRUE(pool) << pool.error().message;
-    pool_ = std::move(*pool);
-    auto server = Server::Listen(*pool_, {.socket = socket_});
-    ASSERT_TRUE(server) << server.error().message;
-    server_ = std::move(*server);
-    stop_ = eventfd(0, EFD_CLOEXEC);
-    thread_ = std::thread([this] { server_->Serve(stop_); });
-  }
-  void Stop() {
-    if (!server_) return;
-    const std::uint64_t one = 1;
-    EXPECT_EQ(write(stop_, &one, sizeof one), 8);
-    thread_.join();
-    server_.reset();
-    pool_.reset();
-    close(stop_);
-  }
-  Config client() const {
-    Config config;
-    config.socket = socket_;
-    return config;
-  }
-  pool::PoolImpl& pool() { return *pool_; }
-
- private:
-  Config config_;
-  std::filesystem::path socket_;
-  std::unique_ptr<pool::PoolImpl> pool_;
-  std::unique_ptr<Server> server_;
-  int stop_ = -1;
-  std::thread thread_;
+  explicit Daemon(const pool::TempDir& dir) : TestDaemon(dir, SmallPool(dir)) {}
+  using TestDaemon::TestDaemon;
 };
 
 template <class R>

@@ -19,6 +19,7 @@
 #include "pool/test_pool.h"
 #include "server/grants.h"
 #include "server/server.h"
+#include "server/test_daemon.h"
 
 namespace kvpool::server {
 namespace {
@@ -52,52 +53,17 @@ Config SmallPool(const pool::TempDir& dir) {
   return config;
 }
 
-// A daemon in this process, whose clients are whom `next` says.
-class Daemon {
+// A daemon whose clients are whom `next` says.
+class Daemon : public TestDaemon {
  public:
-  explicit Daemon(Config config, bool by_the_kernel = false) {
-    EXPECT_TRUE(Pool::Create(config));
-    pool_ = pool::PoolImpl::Open(config, Clock::Monotonic()).value();
-    client_.socket = config.catalog.parent_path() / "s";
-    ServerOptions options{.socket = client_.socket};
-    if (!by_the_kernel) options.peer = [this](int) { return next; };
-    auto server = Server::Listen(*pool_, std::move(options));
-    EXPECT_TRUE(server) << server.error().message;
-    server_ = std::move(*server);
-    Serve();
-  }
-  ~Daemon() { Pause(); }
-  Result<void> Change(std::span<const TenantConfig> tenants) {
-    Pause();
-    auto changed = server_->Change(tenants);
-    Serve();
-    return changed;
-  }
+  Daemon(const pool::TempDir& dir, const Config& config)
+      : TestDaemon(dir, config, {.peer = [this](int) { return next; }}) {}
   Result<std::unique_ptr<Pool>> Connect(const Peer& peer) {
     next = peer;
-    return Pool::Open(client_);
+    return Pool::Open(client());
   }
-  const Config& client() const { return client_; }
-  pool::PoolImpl& pool() { return *pool_; }
 
   Peer next;
-
- private:
-  void Serve() {
-    thread_ = std::thread([this] { server_->Serve(stop_.get()); });
-  }
-  void Pause() {
-    std::uint64_t one = 1;
-    EXPECT_EQ(write(stop_.get(), &one, sizeof one), 8);
-    thread_.join();
-    EXPECT_EQ(read(stop_.get(), &one, sizeof one), 8);
-  }
-
-  Config client_;
-  std::unique_ptr<pool::PoolImpl> pool_;
-  Descriptor stop_{::eventfd(0, EFD_CLOEXEC)};
-  std::unique_ptr<Server> server_;
-  std::thread thread_;
 };
 
 Peer User(uid_t uid, std::vector<gid_t> groups = {}) {
@@ -133,7 +99,7 @@ class TenantsServerTest : public testing::Test {
 };
 
 TEST_F(TenantsServerTest, AClientIsOfTheTenantThatNamesItsUserOrGroup) {
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   const auto tenant = [&](const Peer& peer) {
     const auto tenants = Tenants::Make(config_.tenants).value();
     const auto access = tenants.AccessOf(peer, 7);
@@ -169,7 +135,7 @@ TEST_F(TenantsServerTest, WhoIsNotKnownHereIsOneSentence) {
 TEST_F(TenantsServerTest, TheKernelSaysWhoAClientIs) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody else";
   config_.tenants[1].users = {std::to_string(kNobody)};
-  Daemon daemon(config_, true);
+  const TestDaemon daemon(dir_, config_);
   ASSERT_EQ(::chmod(dir_.path().c_str(), 0755), 0);
   ASSERT_EQ(::chmod(daemon.client().socket.c_str(), 0666), 0);
   // Of this thread alone, and so is what the kernel takes down at connect.
@@ -189,7 +155,7 @@ TEST_F(TenantsServerTest, TheKernelSaysWhoAClientIs) {
 }
 
 TEST_F(TenantsServerTest, EqualKeysOfTwoTenantsAreDifferentBlocks) {
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   Client a(daemon, 1001);
   Client b(daemon, 1002);
   EXPECT_EQ(a.Put(a.Open(), blocks_), All(6, Status::kOk));
@@ -204,7 +170,7 @@ TEST_F(TenantsServerTest, EqualKeysOfTwoTenantsAreDifferentBlocks) {
 }
 
 TEST_F(TenantsServerTest, AReaderReadsAndChangesNothing) {
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   Client a(daemon, 1001);
   Client c(daemon, 1003);
   ASSERT_EQ(a.Put(a.Open(), blocks_), All(6, Status::kOk));
@@ -230,7 +196,7 @@ TEST_F(TenantsServerTest, AReaderReadsAndChangesNothing) {
 // The space of a tenant that does not let it read, and of one that does not exist, are for a client
 // what a space is that nobody has put anything into.
 TEST_F(TenantsServerTest, AForbiddenHitIsAMiss) {
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   Client a(daemon, 1001);
   ASSERT_EQ(a.Put(a.Open(), blocks_), All(6, Status::kOk));
   Client b(daemon, 1002);
@@ -295,7 +261,7 @@ std::array<double, 2> SettledSlowdown(Client& client, Space space, const Blocks&
 }
 
 TEST_F(TenantsServerTest, AForbiddenHitTakesAsLongAsAMiss) {
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   const Blocks present("present", 16, kBlock);
   const Blocks absent("absence", 16, kBlock);
   Client a(daemon, 1001);
@@ -312,7 +278,7 @@ TEST_F(TenantsServerTest, AForbiddenHitTakesAsLongAsAMiss) {
 }
 
 TEST_F(TenantsServerTest, AQuotaHoldsWhateverAClientPuts) {
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   Client a(daemon, 1001);
   Client b(daemon, 1002);
   const Blocks others("b", 100, kBlock);
@@ -325,7 +291,7 @@ TEST_F(TenantsServerTest, AQuotaHoldsWhateverAClientPuts) {
 }
 
 TEST_F(TenantsServerTest, AChangedQuotaHoldsWithTheNextPuts) {
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   Client a(daemon, 1001);
   (void)a.Put(a.Open(), Blocks("before", 100, kBlock));
   EXPECT_GT(daemon.pool().info().tenants[0].used_bytes, 4 * kMiB);
@@ -339,7 +305,7 @@ TEST_F(TenantsServerTest, AChangedQuotaHoldsWithTheNextPuts) {
 
 // Who may do as before does not notice.
 TEST_F(TenantsServerTest, AClientThatMayDoLessIsSentAway) {
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   Client a(daemon, 1001);
   Client b(daemon, 1002);
   EXPECT_EQ(b.Put(b.Open(), blocks_), All(6, Status::kOk));
@@ -358,7 +324,7 @@ TEST_F(TenantsServerTest, AClientThatMayDoLessIsSentAway) {
 }
 
 TEST_F(TenantsServerTest, AClientIsToldOfItsOwnTenantOnly) {
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   Client b(daemon, 1002);
   ASSERT_EQ(b.pool->info().tenants.size(), 1u);
   EXPECT_EQ(b.pool->info().tenants[0].name, "b");
@@ -370,7 +336,7 @@ TEST_F(TenantsServerTest, AClientIsToldOfItsOwnTenantOnly) {
 // Who runs the machine may look, and does not become anybody's tenant by it.
 TEST_F(TenantsServerTest, RootOfNoTenantMayOnlyAsk) {
   config_.tenants[0].users = {"1001"};
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   const auto root = daemon.Connect(User(0)).value();
   EXPECT_EQ(root->info().tenants.size(), 3u);
   EXPECT_EQ(root->OpenSpace(SpecOf()).error().status, Status::kForbidden);
@@ -382,7 +348,7 @@ TEST_F(TenantsServerTest, RootOfNoTenantMayOnlyAsk) {
 
 TEST_F(TenantsServerTest, WithoutTenantsThereIsNoOwner) {
   config_.tenants.clear();
-  Daemon daemon(config_);
+  Daemon daemon(dir_, config_);
   Client one(daemon, 0);
   EXPECT_EQ(one.pool->OpenSpace(SpecOf("a")).error().status, Status::kInvalid);
   EXPECT_EQ(one.Put(one.Open(), blocks_), All(6, Status::kOk));
@@ -414,7 +380,7 @@ class ForgingTest : public TenantsServerTest {
                                                   [&](Key key) { return ipc::IsIn(*table, key); }));
   }
 
-  Daemon daemon_{config_};
+  Daemon daemon_{dir_, config_};
   SharedSpaces spaces_{daemon_.pool()};
   std::unique_ptr<Grants> grants_;
 };
