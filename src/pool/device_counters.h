@@ -50,20 +50,19 @@ class LatencyHistogram {
 
 // Told by lanes, once a transfer or a batch. Threads: any.
 struct alignas(64) DeviceCounters {
-  LatencyHistogram
-      read_latency;  // of transfers that went well: from their issue until the lane saw
-  LatencyHistogram write_latency;                       // their end
-  std::atomic<std::uint64_t> background_bytes_read{0};  // of the slot's bytes_read: for the mover
-  std::atomic<std::uint64_t> background_bytes_written{0};
+  // Of transfers that went well: from their issue until the lane saw their end.
+  LatencyHistogram read_latency;
+  LatencyHistogram write_latency;
+  std::atomic<std::uint64_t> mover_bytes_read{0};  // of the slot's bytes_read: for the mover
+  std::atomic<std::uint64_t> mover_bytes_written{0};
   std::atomic<std::int64_t> transfers_in_flight{0};  // without what was given up
   std::atomic<std::int64_t> units_waiting{0};        // given to lanes, not issued yet
 
-  // `get`: it was read; else written.
-  void Ended(bool get, bool background, std::uint64_t bytes, std::int64_t ns) {
+  // `get`: it was read; else written. `moves`: for the mover.
+  void Ended(bool get, bool moves, std::uint64_t bytes, std::int64_t ns) {
     (get ? read_latency : write_latency).Add(ns);
-    if (!background) return;
-    (get ? background_bytes_read : background_bytes_written)
-        .fetch_add(bytes, std::memory_order_relaxed);
+    if (!moves) return;
+    (get ? mover_bytes_read : mover_bytes_written).fetch_add(bytes, std::memory_order_relaxed);
   }
 };
 

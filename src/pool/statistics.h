@@ -18,8 +18,8 @@ inline constexpr std::size_t kRequestsLogged = 64;       // of each kind
 // Counters go up from 0 since the pool was opened. Times are of the pool's clock, which is not the
 // time of day. In the order of PoolInfo::devices.
 struct DeviceStatistics {
-  std::uint64_t background_bytes_read = 0;  // of DeviceInfo::bytes_read: for spills and evacuations
-  std::uint64_t background_bytes_written = 0;
+  std::uint64_t mover_bytes_read = 0;  // of DeviceInfo::bytes_read: for spills and evacuations
+  std::uint64_t mover_bytes_written = 0;
   LatencyCounts read_latency;
   LatencyCounts write_latency;
   std::uint64_t transfers_in_flight = 0;  // now; one transfer has one unit or several
@@ -50,6 +50,7 @@ struct SpaceStatistics {
   std::string layer_group;
   std::string rank;
   std::string engine;
+  std::string owner;
   SpaceCounts counts;
 };
 

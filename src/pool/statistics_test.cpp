@@ -134,8 +134,8 @@ TEST_F(Statistics, CountWhatWasPutAndGot) {
   // Blocks are made of whole units here: nothing is padded.
   std::uint64_t written = 0, background = 0, read = 0;
   for (std::size_t i = 0; i < 2; ++i) {
-    written += put.info.devices[i].bytes_written - put.devices[i].background_bytes_written;
-    background += put.devices[i].background_bytes_written;
+    written += put.info.devices[i].bytes_written - put.devices[i].mover_bytes_written;
+    background += put.devices[i].mover_bytes_written;
     read += got.info.devices[i].bytes_read - put.info.devices[i].bytes_read;
   }
   EXPECT_EQ(written, kBytes);

@@ -16,19 +16,6 @@ using index::EntryId;
 using index::EntryState;
 using index::kNoEntry;
 
-std::uint64_t SpaceDigest(const SpaceSpec& spec) {
-  // Lengths are part of the text, so that no two specs run into each other.
-  std::string text;
-  for (const std::string* field : {&spec.model, &spec.dtype, &spec.layout, &spec.layer_group,
-                                   &spec.rank, &spec.engine, &spec.tenant_salt}) {
-    text += fmt::format("{}:{};", field->size(), *field);
-  }
-  text += fmt::format("{}", spec.layers);
-  // It came later: what was stored without one still verifies.
-  if (!spec.owner.empty()) text += fmt::format(";{}:{}", spec.owner.size(), spec.owner);
-  return Digest(text);
-}
-
 Store::Store(const StoreOptions& options, std::span<const std::unique_ptr<DeviceSlot>> devices,
              std::vector<index::EvictionGroup> groups)
     : options_(options),
@@ -37,59 +24,6 @@ Store::Store(const StoreOptions& options, std::span<const std::unique_ptr<Device
       tenants_(MakeTenants(options.tenants)) {
   offsets_.resize(devices.size());
   index_.Watch(&watchers_);
-}
-
-void Store::KeyWatchers::Appeared(std::uint32_t space, Key key) {
-  if (KeyWatcher* watcher = Of(space)) watcher->Appeared(key);
-}
-
-void Store::KeyWatchers::Vanished(std::uint32_t space, Key key) {
-  if (KeyWatcher* watcher = Of(space)) watcher->Vanished(key);
-}
-
-void Store::Share(Space space, std::shared_ptr<KeyWatcher> watcher) {
-  MutexLock lock(mutex_);
-  auto& by_space = watchers_.by_space;
-  if (by_space.size() <= space.id) by_space.resize(space.id + 1);
-  by_space[space.id] = std::move(watcher);
-  index_.ForEach([&](EntryId entry) {
-    const auto view = index_.View(entry);
-    if (view.space == space.id) by_space[space.id]->Appeared(view.key);
-  });
-}
-
-std::uint32_t Store::IdFor(const SpaceSpec& spec) const {
-  const std::uint64_t digest = SpaceDigest(spec);
-  MutexLock lock(mutex_);
-  for (std::size_t id = 0; id < spaces_.size(); ++id) {
-    if (spaces_[id].open && spaces_[id].digest == digest) return static_cast<std::uint32_t>(id);
-  }
-  return static_cast<std::uint32_t>(spaces_.size());
-}
-
-void Store::AddSpace(std::uint32_t id, const SpaceSpec& spec) {
-  MutexLock lock(mutex_);
-  if (id >= spaces_.size()) spaces_.resize(id + 1);
-  if (!spaces_[id].open) spaces_[id] = {true, spec, SpaceDigest(spec), 0, TenantOf(spec)};
-}
-
-std::vector<std::pair<Space, SpaceSpec>> Store::Spaces() const {
-  MutexLock lock(mutex_);
-  std::vector<std::pair<Space, SpaceSpec>> open;
-  for (std::uint32_t id = 0; id < spaces_.size(); ++id) {
-    if (spaces_[id].open) open.emplace_back(Space{id}, spaces_[id].spec);
-  }
-  return open;
-}
-
-bool Store::HasSpace(Space space) const {
-  MutexLock lock(mutex_);
-  return space.id < spaces_.size() && spaces_[space.id].open;
-}
-
-std::uint32_t Store::LayersOf(Space space) const {
-  MutexLock lock(mutex_);
-  return spaces_[space.id].spec.layers;
 }
 
 std::size_t Store::Match(Space space, std::span<const Key> keys) const {

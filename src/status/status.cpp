@@ -46,8 +46,8 @@ template <class Io, class T>
 void Fields(Io& io, T& device)
   requires std::same_as<std::remove_const_t<T>, pool::DeviceStatistics>
 {
-  io("background_bytes_read", device.background_bytes_read);
-  io("background_bytes_written", device.background_bytes_written);
+  io("mover_bytes_read", device.mover_bytes_read);
+  io("mover_bytes_written", device.mover_bytes_written);
   io("read_latency", device.read_latency);
   io("write_latency", device.write_latency);
   io("transfers_in_flight", device.transfers_in_flight);
@@ -79,6 +79,7 @@ void Fields(Io& io, T& space)
   io("layer_group", space.layer_group);
   io("rank", space.rank);
   io("engine", space.engine);
+  io("owner", space.owner);
   io("counts", space.counts);
 }
 

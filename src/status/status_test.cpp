@@ -35,7 +35,7 @@ DaemonStatus Full(std::size_t devices) {
   }
   const std::string text(pool::kMostSpaceTextShown, 'x');
   for (std::uint32_t i = 0; i < pool::kMostSpacesShown; ++i) {
-    pool.spaces.push_back({i, text, text, text, text, text, {.hits = i, .misses = 9}});
+    pool.spaces.push_back({i, text, text, text, text, text, text, {.hits = i, .misses = 9}});
   }
   const std::int64_t ns = std::int64_t{1} << 62;
   pool.gets.assign(pool::kRequestsLogged, {1, ns, ns, ~std::uint64_t{0}, 65536, 65535, parts});

@@ -74,7 +74,7 @@ void AddPool(const status::DaemonStatus& status, Families& families) {
   std::map<std::string, std::uint64_t> got;
   for (std::size_t i = 0; i < info.devices.size(); ++i) {
     got[info.devices[i].kind] +=
-        info.devices[i].bytes_read - status.pool.devices[i].background_bytes_read;
+        info.devices[i].bytes_read - status.pool.devices[i].mover_bytes_read;
   }
   MetricFamily& by_kind =
       families.Add(kCounter, "kvpool_get_bytes_total", "Bytes that gets read, by kind of device");
@@ -110,10 +110,10 @@ constexpr DeviceMetric kDeviceMetrics[] = {
      KVPOOL_OF(info.bytes_read)},
     {MetricType::Counter, "kvpool_device_written_bytes_total", "Bytes written",
      KVPOOL_OF(info.bytes_written)},
-    {MetricType::Counter, "kvpool_device_background_read_bytes_total",
-     "Of these: read for spills and evacuations", KVPOOL_OF(counted.background_bytes_read)},
-    {MetricType::Counter, "kvpool_device_background_written_bytes_total",
-     "Of these: written for spills and evacuations", KVPOOL_OF(counted.background_bytes_written)},
+    {MetricType::Counter, "kvpool_device_mover_read_bytes_total",
+     "Of these: read for spills and evacuations", KVPOOL_OF(counted.mover_bytes_read)},
+    {MetricType::Counter, "kvpool_device_mover_written_bytes_total",
+     "Of these: written for spills and evacuations", KVPOOL_OF(counted.mover_bytes_written)},
     {MetricType::Gauge, "kvpool_device_transfers_in_flight", "Transfers that it works on",
      KVPOOL_OF(counted.transfers_in_flight)},
     {MetricType::Gauge, "kvpool_device_units_waiting", "Units that wait for it",
@@ -188,7 +188,8 @@ void AddSpaces(const pool::PoolStatistics& pool, Families& families) {
                 {"dtype", space.dtype},
                 {"layer_group", space.layer_group},
                 {"rank", space.rank},
-                {"engine", space.engine}},
+                {"engine", space.engine},
+                {"owner", space.owner}},
                space.counts.*metric.count);
     }
     AddValue(family, {{"space", "other"}}, pool.other_spaces.*metric.count);

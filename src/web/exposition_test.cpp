@@ -18,12 +18,13 @@ status::DaemonStatus Example() {
                               {.name = "b", .kind = "file", .bytes_read = 30}};
   status.pool.info.devices[2].state = DeviceState::kDrained;
   status.pool.devices.resize(3);
-  status.pool.devices[1].background_bytes_read = 100;
+  status.pool.devices[1].mover_bytes_read = 100;
   status.pool.devices[1].read_latency.counts[0] = 2;
   status.pool.devices[1].read_latency.counts[3] = 4;
   status.pool.devices[1].read_latency.counts.back() = 1;
   status.pool.devices[1].read_latency.sum_ns = 1'500'000'000;
-  status.pool.spaces = {{.id = 4, .model = "m\"\\", .rank = "1", .counts = {.hits = 7}}};
+  status.pool.spaces = {
+      {.id = 4, .model = "m\"\\", .rank = "1", .owner = "o", .counts = {.hits = 7}}};
   status.pool.other_spaces.hits = 9;
   return status;
 }
@@ -40,7 +41,7 @@ TEST(Exposition, SaysWhatTheStatusSays) {
   EXPECT_THAT(text, HasSubstr("kvpool_get_bytes_total{kind=\"file\"} 230\n"));
   EXPECT_THAT(text, HasSubstr("kvpool_space_hit_blocks_total{space=\"other\"} 9\n"));
   EXPECT_THAT(text, HasSubstr("{space=\"4\",model=\"m\\\"\\\\\",dtype=\"\",layer_group=\"\","
-                              "rank=\"1\",engine=\"\"} 7\n"));
+                              "rank=\"1\",engine=\"\",owner=\"o\"} 7\n"));
 }
 
 TEST(Exposition, GivesCumulativeBucketsInSeconds) {

@@ -29,8 +29,11 @@ def samples_of(text):
 
 
 def sum_of(samples, name, *labels):
-    return sum(value for key, value in samples.items()
-               if key.split("{")[0] == name and all(label in key for label in labels))
+    found = [value for key, value in samples.items()
+             if key.split("{")[0] == name and all(label in key for label in labels)]
+    if not found:
+        raise AssertionError(f"there is no {name} with {labels}")
+    return sum(found)
 
 
 class MetricsTest(DaemonTest):
@@ -63,12 +66,12 @@ class Counters(MetricsTest):
         # Moved with padding: 512 bytes take 4096 at most.
         for way, blocks in (("read", done["fetched"]), ("written", done["stored"])):
             moved = (sum_of(samples, f"kvpool_device_{way}_bytes_total")
-                     - sum_of(samples, f"kvpool_device_background_{way}_bytes_total"))
+                     - sum_of(samples, f"kvpool_device_mover_{way}_bytes_total"))
             self.assertGreaterEqual(moved, blocks * BLOCK_BYTES)
             self.assertLessEqual(moved, blocks * (BLOCK_BYTES + 4096 - 512))
         got = sum_of(samples, "kvpool_get_bytes_total")
         self.assertEqual(got, sum_of(samples, "kvpool_device_read_bytes_total")
-                         - sum_of(samples, "kvpool_device_background_read_bytes_total"))
+                         - sum_of(samples, "kvpool_device_mover_read_bytes_total"))
         for device in ("ram", "ssd"):
             name = f'kvpool_device_read_latency_seconds_count{{device="{device}"}}'
             self.assertGreater(samples[name], 0)
