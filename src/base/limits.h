@@ -17,14 +17,12 @@ inline constexpr std::size_t kMaxDevices = 64;
 inline constexpr std::size_t kMaxTenants = 64;
 inline constexpr std::size_t kMaxTenantMembers = 1024;  // users, groups and readers, each
 inline constexpr std::size_t kMaxUserNameBytes = 256;   // of a Unix user or group
-inline constexpr std::uint32_t kMaxWeight = 1000;
+inline constexpr std::uint32_t kMaxTenantWeight = 1000;
 inline constexpr std::size_t kMaxSlowSteps = 16;  // speeds that a slowed device takes on
 inline constexpr std::uint32_t kMaxLayers = 1024;
 inline constexpr std::uint32_t kMaxUnitsPerBlock = 4096;
 inline constexpr std::size_t kMaxRequestsPerChannel = 1024;
 inline constexpr std::size_t kMaxRememberedKeys = 1 << 20;  // that were put and not stored
-
-inline constexpr std::uint32_t kMaxTenantWeight = 1000;
 
 inline constexpr std::size_t kMaxSocketBytes = 107;  // of a socket's path: the kernel's
 

@@ -75,9 +75,9 @@ class TenantChecker {
       Add(key + "quota", "{}: quota {} is above the limit of {}: leave it out, there is none then",
           owner, FormatBytes(*tenant.quota_bytes), FormatBytes(kMaxQuotaBytes));
     }
-    if (tenant.weight < 1 || tenant.weight > kMaxWeight) {
+    if (tenant.weight < 1 || tenant.weight > kMaxTenantWeight) {
       Add(key + "weight", "{}: weight is {} and must be from 1 to {}", owner, tenant.weight,
-          kMaxWeight);
+          kMaxTenantWeight);
     }
     CheckReaders(tenant, key + "readers", owner);
   }

@@ -76,7 +76,7 @@ std::vector<TenantConfig> AnyTenants() {
     if (*rc::gen::arbitrary<bool>()) {
       tenant.quota_bytes = kSlabBytes + (*rc::gen::arbitrary<std::uint64_t>() >> 8);
     }
-    tenant.weight = *rc::gen::inRange<std::uint32_t>(1, kMaxWeight + 1);
+    tenant.weight = *rc::gen::inRange<std::uint32_t>(1, kMaxTenantWeight + 1);
     if (i > 0) tenant.readers = {tenants[i - 1].name};
   }
   return tenants;

@@ -13,6 +13,7 @@ namespace kvpool::ipc {
 // watcher writes for them. Threads: any.
 class Bells {
  public:
+  // fd() is -1 where there is no descriptor for it.
   Bells();
 
   // From now on `event_fd` is written when something arrives at `bell`, and at once where something

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "ipc/records.h"
 
@@ -29,6 +30,11 @@ Result<std::unique_ptr<Client>> Client::Connect(const std::filesystem::path& soc
   std::unique_ptr<Client> client(new Client);
   client->path_ = socket;
   client->stop_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!client->stop_ || client->bells_.fd() < 0) {
+    return Fail(Status::kIoError,
+                "a daemon's client finds no descriptors: raise the open file limit (ulimit -n)",
+                errno);
+  }
   auto connection = Connection::Open(socket);
   if (!connection) return tl::unexpected(connection.error());
   client->connection_ = std::move(*connection);

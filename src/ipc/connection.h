@@ -25,7 +25,8 @@ struct Answer {
 class Connection {
  public:
   // kNotFound (nobody listens), kInvalid (not a daemon, another version, somebody else's socket),
-  // kBusy (it takes no more clients), kIoError, each with one sentence.
+  // kBusy (it takes no more clients), kTimedOut (it does not answer), kIoError, each with one
+  // sentence.
   static Result<std::shared_ptr<Connection>> Open(const std::filesystem::path& socket);
 
   // What the daemon says to it; kCancelled: it has gone.

@@ -148,7 +148,6 @@ void Server::Accept() {
     parts.refusal = "the daemon has 64 clients and takes no more: close one";
   }
   if (peer->uid == 0 || peer->uid == ::geteuid()) parts.status = options_.status;
-  parts.who = {.pid = static_cast<std::uint32_t>(peer->pid), .uid = peer->uid};
   const std::string& tenant = parts.access.tenant.name;
   parts.client = fmt::format("{} (user {}{})", peer->pid, peer->uid,
                              tenant.empty() ? "" : fmt::format(", tenant \"{}\"", tenant));

@@ -114,10 +114,10 @@ Session::End Session::SayHello() {
   if (!refusal.empty()) return "was refused: " + refusal;
   if (!sent) return kLeft;
   if (parts_.roster != nullptr) {
-    ClientInfo who = parts_.who;
-    who.program = hello.program.Get();
-    who.since_ns = Clock::Monotonic().NowNs();
-    place_ = parts_.roster->Add(std::move(who));
+    place_ = parts_.roster->Add({.pid = static_cast<std::uint32_t>(parts_.peer.pid),
+                                 .uid = parts_.peer.uid,
+                                 .program = std::string(hello.program.Get()),
+                                 .since_ns = Clock::Monotonic().NowNs()});
   }
   parts_.log(
       {.event = "client_here",

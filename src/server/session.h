@@ -31,7 +31,6 @@ struct SessionParts {
   Log log;
   std::string client;        // who it is, for the log
   Roster* roster = nullptr;  // null: nobody keeps one
-  ClientInfo who;            // without what its hello says
   // What the daemon says of itself, for operators. Empty: this client is none.
   std::function<std::string()> status;
 };
