@@ -1,10 +1,9 @@
 // A pool in this process beside the same pool through a daemon: one pool, the same blocks, turn by
-// turn. The daemon's side is a thread of this process, which also measures "in-process"; clients
-// are processes of their own, forked before there are threads.
+// turn. The daemon's side is a thread of this process, which also measures "in-process"; the client
+// is a process of its own, forked before there are threads. Many clients: kvpool bench --socket.
 //
-//   kvpool_ipc_bench POOL.toml [clients] [rounds]
+//   kvpool_ipc_bench POOL.toml [rounds]
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -13,7 +12,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -78,22 +76,6 @@ class User {
     Count(get);
     return seconds;
   }
-  // Gets, one after the other, until `stop` is readable: bytes a second up to the last whole one.
-  double GetUntil(int stop) {
-    double bytes = 0;
-    double seconds = 0;
-    pollfd event{stop, POLLIN, 0};
-    const std::int64_t begin = Clock::Monotonic().NowNs();
-    for (;;) {
-      Get();
-      if (::poll(&event, 1, 0) > 0 && bytes != 0) break;  // the others may have ended theirs
-      bytes += kBlocks * kBlockBytes;
-      seconds = 1e-9 * static_cast<double>(Clock::Monotonic().NowNs() - begin);
-    }
-    char end = 0;
-    if (read(stop, &end, 1) != 1) _exit(0);
-    return bytes / seconds;
-  }
   // Microseconds.
   double Match() {
     const std::int64_t begin = Clock::Monotonic().NowNs();
@@ -154,125 +136,90 @@ class User {
     if (write(orders, &answer, sizeof answer) != sizeof answer) _exit(1);
     if (read(orders, &order, 1) != 1) _exit(0);
     if (order == 'g') answer = user.Get();
-    if (order == 'G') answer = user.Get() + user.Get() + user.Get() + user.Get();
-    if (order == 's') answer = user.GetUntil(orders);
     if (order == 'm') answer = user.Match();
     if (order == '1') answer = user.GetOne();
     if (order == 'w') answer = static_cast<double>(user.wrong());
   }
 }
 
-struct RemoteUser {
-  int orders = -1;
-  void Tell(char order) const {
-    if (write(orders, &order, 1) != 1) std::abort();
+// The other end.
+class RemoteUser {
+ public:
+  // Forks.
+  explicit RemoteUser(const Config& config) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) std::abort();
+    if (fork() == 0) {
+      close(pair[0]);
+      BeClient(pair[1], config);
+    }
+    close(pair[1]);
+    orders_ = pair[0];
   }
-  double Hear() const {
-    double answer = 0;
-    if (read(orders, &answer, sizeof answer) != sizeof answer) std::abort();
-    return answer;
+  ~RemoteUser() {
+    close(orders_);
+    wait(nullptr);
   }
   double Ask(char order) const {
-    Tell(order);
-    return Hear();
+    double answer = 0;
+    if (write(orders_, &order, 1) != 1) std::abort();
+    if (read(orders_, &answer, sizeof answer) != sizeof answer) std::abort();
+    return answer;
   }
+
+ private:
+  int orders_ = -1;
 };
 
-void Compare(User& here, const std::vector<RemoteUser>& clients, int rounds) {
-  std::vector<double> get_ratio, match_more, one_more, sum_ratio, fairness, gbps;
+void Compare(User& here, const RemoteUser& there, int rounds) {
+  std::vector<double> get_ratio, match_more, one_more, gbps;
   constexpr double kBytes = kBlocks * kBlockBytes;
   for (int round = 0; round < rounds; ++round) {
     const double before = here.Get();
-    const double through = clients[0].Ask('g');
+    const double through = there.Ask('g');
     const double after = here.Get();
     gbps.push_back(kBytes / through / 1e9);
     get_ratio.push_back((before + after) / 2 / through);
     std::vector<double> match_here, match_there, one_here, one_there;
     for (int i = 0; i < 20; ++i) {
       match_here.push_back(here.Match());
-      match_there.push_back(clients[0].Ask('m'));
+      match_there.push_back(there.Ask('m'));
       one_here.push_back(here.GetOne());
-      one_there.push_back(clients[0].Ask('1'));
+      one_there.push_back(there.Ask('1'));
     }
     match_more.push_back(Median(match_there) - Median(match_here));
     one_more.push_back(Median(one_there) - Median(one_here));
-    for (const RemoteUser& client : clients) client.Tell('G');
-    std::vector<double> each;
-    for (const RemoteUser& client : clients) each.push_back(client.Hear());
-    const double last = *std::max_element(each.begin(), each.end());
-    sum_ratio.push_back(4 * static_cast<double>(clients.size()) * before / last);
-    const double mean =
-        std::accumulate(each.begin(), each.end(), 0.0) / static_cast<double>(each.size());
-    fairness.push_back(mean / last);
   }
-  double wrong = static_cast<double>(here.wrong());
-  for (const RemoteUser& client : clients) wrong += client.Ask('w');
-  fmt::print("get of {} MiB through the daemon: {:.2f} GB/s, {:.3f} of in-process\n",
-             kBlocks * kBlockBytes / kMiB, Median(gbps), Median(get_ratio));
+  const double wrong = static_cast<double>(here.wrong()) + there.Ask('w');
+  const auto [least, most] = std::minmax_element(get_ratio.begin(), get_ratio.end());
+  fmt::print(
+      "get of {} MiB through the daemon: {:.2f} GB/s, {:.3f} of in-process ({:.3f} to {:.3f})\n",
+      kBlocks * kBlockBytes / kMiB, Median(gbps), Median(get_ratio), *least, *most);
   fmt::print("match of {} keys: {:+.1f} us beside in-process\n", kBlocks, Median(match_more));
   fmt::print("get of one block of 1 MiB: {:+.1f} us beside in-process\n", Median(one_more));
-  fmt::print("{} clients at once: {:.3f} of one in-process, worst {:.3f} of the mean\n",
-             clients.size(), Median(sum_ratio), Median(fairness));
   fmt::print("keys and blocks that were not as stored: {:.0f}\n", wrong);
   if (wrong != 0) std::exit(1);
 }
 
-// All clients at once for so long that it matters little who was first and who is last.
-void CompareSteady(User& here, const std::vector<RemoteUser>& clients) {
-  constexpr double kGets = 12;  // of each client, about
-  const double alone = Median({here.Get(), here.Get(), here.Get()});
-  for (const RemoteUser& client : clients) client.Tell('s');
-  std::this_thread::sleep_for(
-      std::chrono::duration<double>(kGets * alone * static_cast<double>(clients.size())));
-  for (const RemoteUser& client : clients) client.Tell('e');
-  std::vector<double> each;
-  for (const RemoteUser& client : clients) each.push_back(client.Hear());
-  const double sum = std::accumulate(each.begin(), each.end(), 0.0);
-  fmt::print(
-      "{} clients for {:.0f} gets each: {:.2f} GB/s, {:.3f} of one in-process, worst {:.3f} of a "
-      "fair share\n",
-      clients.size(), kGets, sum / 1e9, sum * alone / (kBlocks * kBlockBytes),
-      *std::min_element(each.begin(), each.end()) * static_cast<double>(each.size()) / sum);
-}
-
 int Main(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr, "usage: kvpool_ipc_bench POOL.toml [clients] [rounds]\n");
+    fmt::print(stderr, "usage: kvpool_ipc_bench POOL.toml [rounds]\n");
     return 2;
   }
   Config config = Must(Config::Load(argv[1]));
-  const int count = argc > 2 ? std::atoi(argv[2]) : 8;
-  const int rounds = argc > 3 ? std::atoi(argv[3]) : 9;
+  const int rounds = argc > 2 ? std::atoi(argv[2]) : 9;
   Config client;
   client.socket = config.socket.empty() ? std::string(argv[1]) + ".sock" : config.socket.string();
   config.socket.clear();
-  std::vector<RemoteUser> clients;
-  for (int i = 0; i < count; ++i) {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) return 1;
-    if (fork() == 0) {
-      for (const RemoteUser& other : clients) close(other.orders);
-      close(pair[0]);
-      BeClient(pair[1], client);
-    }
-    close(pair[1]);
-    clients.push_back({pair[0]});
-  }
+  const RemoteUser there(client);
   const auto pool = Must(pool::OpenOwn(config));
   const auto server = Must(server::Server::Listen(*pool, {.socket = client.socket}));
   const int stop = eventfd(0, EFD_CLOEXEC);
   std::thread serving([&] { server->Serve(stop); });
   User here(*pool);
   here.Put();
-  for (const RemoteUser& one : clients) {
-    one.Tell('h');
-    one.Hear();
-  }
-  Compare(here, clients, rounds);
-  CompareSteady(here, clients);
-  for (const RemoteUser& one : clients) close(one.orders);
-  while (wait(nullptr) > 0) {
-  }
+  there.Ask('h');
+  Compare(here, there, rounds);
   const std::uint64_t one = 1;
   if (write(stop, &one, sizeof one) != sizeof one) return 1;
   serving.join();
