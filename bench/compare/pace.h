@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "base/clock.h"
-#include "device/pacer.h"
+#include "base/pacer.h"
 
 namespace kvpool::bench {
 
@@ -17,7 +17,7 @@ class SharedPace {
  public:
   // 0: no pace, every reservation is due at once.
   explicit SharedPace(double bytes_per_s) {
-    if (bytes_per_s > 0) pacer_.emplace(device::Pace{.bytes_per_s = bytes_per_s});
+    if (bytes_per_s > 0) pacer_.emplace(Pace{.bytes_per_s = bytes_per_s});
   }
 
   // When a device of this speed, asked now, has moved `bytes`.
@@ -27,7 +27,7 @@ class SharedPace {
   }
 
  private:
-  std::optional<device::Pacer> pacer_;
+  std::optional<Pacer> pacer_;
 };
 
 inline void SleepUntil(std::int64_t due_ns) {

@@ -14,6 +14,7 @@ inline constexpr std::size_t kMaxNameBytes = 64;  // of a pool, a device, a link
 inline constexpr std::size_t kMaxKeyBytes = 512;
 inline constexpr std::size_t kMaxBatchKeys = 65'536;
 inline constexpr std::size_t kMaxDevices = 64;
+inline constexpr std::size_t kMaxGpus = 16;
 inline constexpr std::size_t kMaxTenants = 64;
 inline constexpr std::size_t kMaxTenantMembers = 1024;  // users, groups and readers, each
 inline constexpr std::size_t kMaxUserNameBytes = 256;   // of a Unix user or group

@@ -5,7 +5,7 @@
 #include <array>
 #include <charconv>
 
-#include "device/random.h"
+#include "base/random.h"
 
 namespace kvpool::device {
 namespace {

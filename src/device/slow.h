@@ -2,8 +2,8 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/pacer.h"
 #include "device/device.h"
-#include "device/pacer.h"
 
 namespace kvpool::device {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace kvpool::device {
+namespace kvpool {
 
 struct PaceStep {
   std::int64_t after_ns = 0;  // since the pacer's start
@@ -44,4 +44,4 @@ class Pacer {
   std::atomic<std::int64_t> free_ticks_{0};  // sixteenths of a nanosecond: small transfers add up
 };
 
-}  // namespace kvpool::device
+}  // namespace kvpool

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace kvpool::device {
+namespace kvpool {
 
 // SplitMix64's output function (Steele, Lea, Flood 2014).
 inline std::uint64_t RandomAt(std::uint64_t seed, std::uint64_t i) {
@@ -13,4 +13,4 @@ inline std::uint64_t RandomAt(std::uint64_t seed, std::uint64_t i) {
   return x ^ (x >> 31);
 }
 
-}  // namespace kvpool::device
+}  // namespace kvpool

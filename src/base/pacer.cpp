@@ -1,13 +1,13 @@
-#include "device/pacer.h"
+#include "base/pacer.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "base/check.h"
-#include "device/random.h"
+#include "base/random.h"
 
-namespace kvpool::device {
+namespace kvpool {
 namespace {
 
 constexpr std::int64_t kTicksPerNs = 16;
@@ -52,4 +52,4 @@ std::int64_t Pacer::Latency() {
   return static_cast<std::int64_t>(static_cast<double>(latency_ns_) * factor);
 }
 
-}  // namespace kvpool::device
+}  // namespace kvpool

@@ -1,4 +1,4 @@
-#include "device/pacer.h"
+#include "base/pacer.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace kvpool::device {
+namespace kvpool {
 namespace {
 
 struct Passed {
@@ -112,4 +112,4 @@ TEST(Pacer, ThreadsShareOnePace) {
 }
 
 }  // namespace
-}  // namespace kvpool::device
+}  // namespace kvpool
