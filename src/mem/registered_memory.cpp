@@ -4,7 +4,13 @@
 
 namespace kvpool::mem {
 
+void RegisteredMemory::PinBy(std::shared_ptr<Pinner> pinner) {
+  pinners_.push_back(std::move(pinner));
+  FixPages();
+}
+
 bool RegisteredMemory::Add(std::span<std::byte> bytes) {
+  for (const auto& pinner : pinners_) pinner->Pin(bytes);
   MutexLock lock(mutex_);
   const auto used = static_cast<std::uint64_t>(std::count_if(
       places_.begin(), places_.end(), [](const Piece& piece) { return !piece.bytes.empty(); }));
@@ -22,6 +28,7 @@ bool RegisteredMemory::Add(std::span<std::byte> bytes) {
 }
 
 void RegisteredMemory::Remove(std::span<std::byte> bytes) {
+  for (const auto& pinner : pinners_) pinner->Unpin(bytes);
   MutexLock lock(mutex_);
   while (!bytes.empty()) {
     const auto piece = bytes.first(std::min<std::uint64_t>(bytes.size(), kPieceBytes));

@@ -5,10 +5,12 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/mutex.h"
+#include "mem/pinner.h"
 
 namespace kvpool::mem {
 
@@ -24,6 +26,9 @@ class RegisteredMemory {
     std::uint32_t place = 0;   // below kMaxPieces; free for others once removed
     std::uint64_t serial = 0;  // never given twice
   };
+
+  // Pins what is added from now on, too. Before the first Add; the pages stay then, as by FixPages.
+  void PinBy(std::shared_ptr<Pinner> pinner);
 
   // False when there are too many pieces already: transfers work without, at some cost.
   bool Add(std::span<std::byte> bytes);
@@ -48,6 +53,7 @@ class RegisteredMemory {
            piece.bytes.data() < bytes.data() + bytes.size();
   }
 
+  std::vector<std::shared_ptr<Pinner>> pinners_;
   mutable Mutex mutex_;
   std::vector<Piece> places_ KVPOOL_GUARDED_BY(mutex_);  // by place; no bytes: free
   std::uint64_t next_serial_ KVPOOL_GUARDED_BY(mutex_) = 1;
