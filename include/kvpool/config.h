@@ -75,6 +75,25 @@ struct LinkConfig {
   friend bool operator==(const LinkConfig&, const LinkConfig&) = default;
 };
 
+enum class GpuKind : std::uint8_t {
+  kCuda,  // by NVIDIA's driver, found at run time
+  kNull,  // host memory that plays a GPU's: for tests and measurements without one
+};
+
+// A GPU that requests may have segments on (MemoryKind::kGpu).
+struct GpuConfig {
+  std::string name;  // unique among GPUs
+  GpuKind kind = GpuKind::kCuda;
+  std::uint32_t ordinal = 0;  // kCuda: as CUDA counts
+  // Of its link, each way: placement uses no more memory than it takes to fill that. kNull: what it
+  // moves, > 0. kCuda, 0: not known.
+  double bytes_per_s = 0;
+  double latency_us = 0;  // kNull: added to every copy
+  int numa_node = -1;     // that it hangs on; -1: kCuda: what the kernel says; kNull: none
+
+  friend bool operator==(const GpuConfig&, const GpuConfig&) = default;
+};
+
 // Who shares a daemon's pool with others: sees its own spaces only, and holds no more than its
 // quota.
 struct TenantConfig {
@@ -122,6 +141,7 @@ struct Config {
   std::string metrics;
   std::vector<DeviceConfig> devices;
   std::vector<LinkConfig> links;
+  std::vector<GpuConfig> gpus;        // of this process; not of a daemon
   std::vector<TenantConfig> tenants;  // empty: all who may connect to a daemon share everything
 
   // Every problem at once, one sentence each; empty when valid. No I/O.

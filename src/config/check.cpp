@@ -31,6 +31,7 @@ class Checker {
     CheckPool();
     CheckDevices();
     CheckLinks();
+    CheckGpus(config_, problems_);
     CheckTenants(config_.tenants, problems_);
     return std::move(problems_);
   }

@@ -56,13 +56,13 @@ TEST(ConfigurationDocument, NamesEveryKey) {
   const std::string document = Document();
   std::size_t keys = 0;
   for (const char* table :
-       {"[pool]", "[[device]]", "[[device]]\n[device.slow]", "[[link]]", "[[tenant]]"}) {
+       {"[pool]", "[[device]]", "[[device]]\n[device.slow]", "[[link]]", "[[gpu]]", "[[tenant]]"}) {
     for (const std::string& key : KnownKeys(std::string(table) + "\nzzzzzzzz = 1\n")) {
       EXPECT_NE(document.find("| `" + key + "` |"), std::string::npos) << table << " " << key;
       ++keys;
     }
   }
-  EXPECT_EQ(keys, 40u);
+  EXPECT_EQ(keys, 46u);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ constexpr std::size_t kMaxFileBytes = kMiB;
 constexpr std::size_t kMaxProblems = 100;  // shown of a file that is no configuration at all
 constexpr std::array<std::string_view, 6> kKinds{"memory", "file", "block",
                                                  "nvme",   "spdk", "drive"};   // as DeviceKind
+constexpr std::array<std::string_view, 2> kGpuKinds{"cuda", "null"};           // as GpuKind
 constexpr std::array<std::string_view, 2> kPlacements{"bandwidth", "equal"};   // as Placement
 constexpr std::array<std::string_view, 2> kAdmissions{"all", "second-sight"};  // as Admission
 
@@ -126,6 +127,23 @@ LinkConfig ReadLink(const toml::table& table, std::size_t index, Report& report)
   return link;
 }
 
+GpuConfig ReadGpu(const toml::table& table, std::size_t index, Report& report) {
+  Reader reader(table, fmt::format("gpu[{}].", index), TitleOf("gpu", index, table), report);
+  GpuConfig gpu;
+  reader.Require("name", "\"gpu0\"");
+  reader.Text("name", gpu.name);
+  auto kind = static_cast<std::size_t>(gpu.kind);
+  reader.Require("kind", "\"cuda\" or \"null\"");
+  reader.Choice("kind", kGpuKinds, kind);
+  gpu.kind = static_cast<GpuKind>(kind);
+  reader.Whole("ordinal", gpu.ordinal);
+  reader.Rate("bandwidth", gpu.bytes_per_s);
+  reader.Number("latency_us", gpu.latency_us);
+  reader.Whole("numa_node", gpu.numa_node);
+  reader.Finish();
+  return gpu;
+}
+
 TenantConfig ReadTenant(const toml::table& table, std::size_t index, Report& report) {
   Reader reader(table, fmt::format("tenant[{}].", index), TitleOf("tenant", index, table), report);
   TenantConfig tenant;
@@ -158,6 +176,10 @@ Config ReadConfig(const toml::table& root, const std::filesystem::path& relative
   const auto links = reader.Tables("link");
   for (std::size_t i = 0; i < std::min(links.size(), kMaxDevices + 1); ++i) {
     config.links.push_back(ReadLink(*links[i], i, report));
+  }
+  const auto gpus = reader.Tables("gpu");
+  for (std::size_t i = 0; i < std::min(gpus.size(), kMaxGpus + 1); ++i) {
+    config.gpus.push_back(ReadGpu(*gpus[i], i, report));
   }
   const auto tenants = reader.Tables("tenant");
   for (std::size_t i = 0; i < std::min(tenants.size(), kMaxTenants + 1); ++i) {

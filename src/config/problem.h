@@ -16,7 +16,8 @@ struct Problem {
 
 // What Config::Validate reports, each with its key.
 std::vector<Problem> Check(const Config& config);
-// The part of it that is about tenants.
+// The parts of it that are about GPUs and about tenants.
+void CheckGpus(const Config& config, std::vector<Problem>& problems);
 void CheckTenants(const std::vector<TenantConfig>& tenants, std::vector<Problem>& problems);
 
 }  // namespace kvpool::config

@@ -82,6 +82,21 @@ std::vector<TenantConfig> AnyTenants() {
   return tenants;
 }
 
+std::vector<GpuConfig> AnyGpus() {
+  std::vector<GpuConfig> gpus(*rc::gen::inRange<std::size_t>(0, 4));
+  for (std::size_t i = 0; i < gpus.size(); ++i) {
+    GpuConfig& gpu = gpus[i];
+    gpu.name = AnyName(i);
+    gpu.kind = *rc::gen::element(GpuKind::kCuda, GpuKind::kNull);
+    const bool null = gpu.kind == GpuKind::kNull;
+    if (null || *rc::gen::arbitrary<bool>()) gpu.bytes_per_s = AnyRate();
+    if (null) gpu.latency_us = *rc::gen::inRange(0, 1'000'000) / 7.0;
+    if (!null) gpu.ordinal = static_cast<std::uint32_t>(i);
+    gpu.numa_node = *rc::gen::inRange(-1, 8);
+  }
+  return gpus;
+}
+
 Config AnyConfig() {
   Config config;
   config.name = AnyName(0);
@@ -106,6 +121,7 @@ Config AnyConfig() {
     for (std::size_t d = 0; d < members; ++d) link.devices.push_back(config.devices[d].name);
     config.links.push_back(link);
   }
+  config.gpus = AnyGpus();
   config.tenants = AnyTenants();
   return config;
 }

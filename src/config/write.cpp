@@ -105,6 +105,15 @@ void AddLink(const LinkConfig& link, std::string& out) {
                      Rate(link.bytes_per_s), List(link.devices));
 }
 
+void AddGpu(const GpuConfig& gpu, std::string& out) {
+  out += fmt::format("\n[[gpu]]\nname = {}\nkind = \"{}\"\n", Quoted(gpu.name),
+                     gpu.kind == GpuKind::kNull ? "null" : "cuda");
+  if (gpu.ordinal != 0) out += fmt::format("ordinal = {}\n", gpu.ordinal);
+  if (gpu.bytes_per_s != 0) out += fmt::format("bandwidth = {}\n", Rate(gpu.bytes_per_s));
+  if (gpu.latency_us != 0) out += fmt::format("latency_us = {}\n", gpu.latency_us);
+  if (gpu.numa_node != -1) out += fmt::format("numa_node = {}\n", gpu.numa_node);
+}
+
 void AddTenant(const TenantConfig& tenant, std::string& out) {
   out += fmt::format("\n[[tenant]]\nname = {}\n", Quoted(tenant.name));
   if (!tenant.users.empty()) out += fmt::format("users = {}\n", List(tenant.users));
@@ -130,6 +139,7 @@ std::string Config::ToToml() const {
   if (!metrics.empty()) out += fmt::format("metrics = {}\n", Quoted(metrics));
   for (const DeviceConfig& device : devices) AddDevice(device, out);
   for (const LinkConfig& link : links) AddLink(link, out);
+  for (const GpuConfig& gpu : gpus) AddGpu(gpu, out);
   for (const TenantConfig& tenant : tenants) AddTenant(tenant, out);
   return out;
 }
