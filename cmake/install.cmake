@@ -5,7 +5,7 @@ if(NOT TARGET kvpool_pool)
 endif()
 include(CMakePackageConfigHelpers)
 
-set(KVPOOL_INSTALLED_ROOMS base config mem device layout index catalog ipc pool llama)
+set(KVPOOL_INSTALLED_ROOMS base config mem device gpu layout index catalog ipc pool llama)
 list(TRANSFORM KVPOOL_INSTALLED_ROOMS PREPEND kvpool_)
 
 add_library(kvpool_library INTERFACE)
