@@ -185,7 +185,11 @@ double Fitting(double units, std::span<const DeviceRate> devices) {
   return std::min(units, room);
 }
 
-// The next unit: not memory where another can take it, then who lags its real share most.
+// What a unit there spends that others may need more.
+int CostOf(const DeviceRate& device) { return 2 * device.scarce + device.remote; }
+constexpr int kCosts = 4;
+
+// The next unit: where it costs least, then who lags its real share most.
 std::size_t NextForWhole(const Tree& tree, std::span<const DeviceRate> devices,
                          std::span<const double> whole, std::span<const double> real,
                          double seconds) {
@@ -195,8 +199,8 @@ std::size_t NextForWhole(const Tree& tree, std::span<const DeviceRate> devices,
     if (tree.LinkRoom(d, whole, seconds, true) < 1) continue;
     if (best == devices.size()) {
       best = d;
-    } else if (devices[d].scarce != devices[best].scarce) {
-      if (devices[best].scarce) best = d;
+    } else if (CostOf(devices[d]) != CostOf(devices[best])) {
+      if (CostOf(devices[d]) < CostOf(devices[best])) best = d;
     } else if (real[d] - whole[d] > real[best] - whole[best]) {
       best = d;
     }
@@ -210,15 +214,13 @@ std::vector<double> OptimalShares(double units, std::span<const DeviceRate> devi
                                   std::span<const LinkRate> links) {
   units = Fitting(units, devices);
   const Tree tree(devices, links);
-  std::uint64_t plenty = 0;
-  std::uint64_t scarce = 0;
+  std::uint64_t by_cost[kCosts] = {};
   for (std::size_t d = 0; d < devices.size(); ++d) {
-    (devices[d].scarce ? scarce : plenty) |= std::uint64_t{1} << d;
+    by_cost[CostOf(devices[d])] |= std::uint64_t{1} << d;
   }
   Filler filler(tree, devices, units > 0 ? tree.TimeFor(units, false) : 0);
-  if (units > 0) {
-    filler.Fill(plenty, units);
-    filler.Fill(scarce, units);
+  for (const std::uint64_t devices_of_cost : by_cost) {
+    if (units > 0) filler.Fill(devices_of_cost, units);
   }
   return filler.Take();
 }

@@ -14,6 +14,7 @@ struct DeviceRate {
   double read_bytes_per_s = 0;   // as seen from the destination; > 0
   std::uint64_t free_units = 0;  // it can take no more than this
   bool scarce = false;           // memory: spend as little as the best finish allows
+  bool remote = false;           // on another NUMA node than the destination: spares the way there
   bool closed = false;           // takes nothing, free_units is 0: the others share its part
 };
 
@@ -25,7 +26,8 @@ struct LinkRate {
 
 // The real-valued optimum: shares that minimise max(s_i / r_i) and every link's sum/cap under
 // sum s = units and s_i <= free_i. Sums to min(units, all free). Among equals, scarce devices hold
-// least. Water-filling without links, parametric max-flow on the tree with them.
+// least, and remote ones less than others that are as scarce. Water-filling without links,
+// parametric max-flow on the tree with them.
 std::vector<double> OptimalShares(double units, std::span<const DeviceRate> devices,
                                   std::span<const LinkRate> links = {});
 

@@ -33,6 +33,7 @@ std::vector<DeviceRate> AnyDevices(int most, std::uint64_t units) {
     device.read_bytes_per_s = AnyRate();
     device.free_units = *rc::gen::arbitrary<bool>() ? kUnlimited : Any<std::uint64_t>(0, units + 1);
     device.scarce = Any(0, 4) == 0;
+    device.remote = Any(0, 3) == 0;
   }
   return devices;
 }
@@ -141,15 +142,18 @@ RC_GTEST_PROP(OptimalShares, SumHoldTheCapsAndCannotFinishEarlier, ()) {
   const std::uint64_t all = (1ull << devices.size()) - 1;
   RC_ASSERT(MostWithin(finish * (1 - 1e-6), all, devices, links) < dealt);
 
-  // Not a unit of memory more than the others leave over within that time.
-  std::vector<DeviceRate> without(devices);
-  double scarce = 0;
-  for (std::size_t d = 0; d < devices.size(); ++d) {
-    if (!devices[d].scarce) continue;
-    scarce += shares[d];
-    without[d].free_units = 0;
+  // Not a unit of memory more than the others leave over within that time, nor a unit of a remote
+  // device more than those that cost less do.
+  for (const int cost : {1, 2, 3}) {
+    std::vector<DeviceRate> cheaper(devices);
+    double spent = 0;
+    for (std::size_t d = 0; d < devices.size(); ++d) {
+      if (2 * devices[d].scarce + devices[d].remote < cost) continue;
+      spent += shares[d];
+      cheaper[d].free_units = 0;
+    }
+    RC_ASSERT(spent <= dealt - MostWithin(finish, all, cheaper, links) + 1e-6 * (1 + dealt));
   }
-  RC_ASSERT(scarce <= dealt - MostWithin(finish, all, without, links) + 1e-6 * (1 + dealt));
 }
 
 TEST(OptimalShares, FollowTheRates) {
@@ -177,6 +181,18 @@ TEST(OptimalShares, MemoryIsSparedWhereALinkIsTheNarrowestPlace) {
   EXPECT_NEAR(shares[0], 0, 1e-6);
   EXPECT_NEAR(shares[1] / shares[2], 2, 1e-6);  // and the others share the link by their rates
   EXPECT_NEAR(Sum(shares), 1000, 1e-6);
+}
+
+TEST(OptimalShares, TheWayFromAnotherNodeIsSparedBehindANarrowLink) {
+  auto devices = Devices({3000, 3000, 800, 400});
+  devices[0].scarce = devices[1].scarce = true;
+  devices[1].remote = devices[3].remote = true;
+  const LinkRate link{2000, 0b1111};
+  const auto shares = OptimalShares(2000, devices, {&link, 1});
+  EXPECT_NEAR(shares[2], 800, 1e-6);
+  EXPECT_NEAR(shares[3], 400, 1e-6);  // a drive there rather than memory here
+  EXPECT_NEAR(shares[0], 800, 1e-6);
+  EXPECT_NEAR(shares[1], 0, 1e-6);
 }
 
 TEST(OptimalShares, NoDevicesOrNoUnits) {
