@@ -122,6 +122,10 @@ void PrintInfo(const PoolInfo& info, std::FILE* out) {
     if (device.state == DeviceState::kServing) continue;
     fmt::print(out, "{} is {}: {}\n", device.name, ToString(device.state), device.state_reason);
   }
+  for (const GpuInfo& gpu : info.gpus) {
+    fmt::print(out, "gpu {}: {}{}{}\n", gpu.name, gpu.description,
+               gpu.failure.empty() ? "" : "; copies fail: ", gpu.failure);
+  }
   PrintTenants(info, out);
 }
 

@@ -35,7 +35,9 @@ class Channel {
   virtual ~Channel() = default;
 
   // Takes the request. kOk; kBusy (too many in flight); kInvalid (a limit in the request's own
-  // description is broken). When not kOk nothing happened and the request is the caller's.
+  // description is broken); kUnsupported (segments on a GPU, and the pool has none: name it in the
+  // pool file, and not with a daemon's pool, whose clients use host memory). When not kOk nothing
+  // happened and the request is the caller's.
   virtual Status Submit(PutRequest& request) = 0;
   virtual Status Submit(GetRequest& request) = 0;
   virtual Status Submit(DropRequest& request) = 0;

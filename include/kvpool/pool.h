@@ -83,6 +83,15 @@ struct DeviceInfo {
   std::string state_reason;  // why it does not serve: one sentence
 };
 
+struct GpuInfo {
+  std::string name;
+  std::string kind;         // "cuda", "null"
+  std::string description;  // "NVIDIA H200, PCI 0000:19:00.0, node 0"
+  std::string failure;      // why copies fail: one sentence; empty while they do not
+
+  friend bool operator==(const GpuInfo&, const GpuInfo&) = default;
+};
+
 // What a tenant of the pool file holds, and did since the pool was opened.
 struct TenantInfo {
   std::string name;
@@ -108,6 +117,7 @@ struct PoolInfo {
   std::uint64_t declined = 0;     // blocks that were put and not admitted, see Config::admission
   std::uint64_t blocks_lost_at_open = 0;  // recorded, but with units that did not survive
   std::vector<DeviceInfo> devices;
+  std::vector<GpuInfo> gpus;  // of this process
   // A daemon tells its client of the client's own only, and root and its own user of all.
   std::vector<TenantInfo> tenants;
   std::vector<std::int32_t> lane_thread_ids;  // for accounting by /proc/self/task

@@ -14,9 +14,14 @@
 
 namespace kvpool {
 
-enum class MemoryKind : std::uint8_t { kHost };
+enum class MemoryKind : std::uint8_t {
+  kHost,
+  kGpu,  // an address of the memory of a GPU that the pool file names
+};
 
-// A run of bytes that a request reads from or writes into. Not owned.
+// A run of bytes that a request reads from or writes into. Not owned. Those of one request that are
+// on a GPU are all on the same one. What a put reads there has to be final for every stream when it
+// is submitted; what a get has brought is in place for every stream.
 struct Segment {
   std::byte* data = nullptr;
   std::uint64_t bytes = 0;
@@ -77,14 +82,18 @@ class PutRequest : public Request {
 };
 
 // Brings blocks back. Results: kOk, kNotFound (absent, evicted, failed verification or failed
-// device: recompute it), kInvalid (segments smaller than the block), kTimedOut. The bytes behind a
-// key that is not kOk are undefined.
+// device: recompute it), kInvalid (segments smaller than the block), kTimedOut, kIoError (the GPU
+// failed the copy; the block is still there). The bytes behind a key that is not kOk are undefined.
+// Into a GPU's memory: what lies in memory is copied there from where it lies, what lies on drives
+// by way of pinned staging, each piece as soon as it has come and was verified. Copies that a GPU
+// has been given cannot be cancelled: a request waits for these beyond its deadline.
 class GetRequest : public Request {
  public:
   std::span<const Segment> into;  // as PutRequest::from; a block may be shorter than its segments
 
   // Hands out memory-resident units in place, without a copy: views(i) then points into the pool,
-  // read-only, until Channel::Release(get). Units on drives still land in `into`.
+  // read-only, until Channel::Release(get). Units on drives still land in `into`, which is host
+  // memory then.
   bool lease = false;
 
   Priority priority = Priority::kForeground;

@@ -138,6 +138,10 @@ Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const 
     return Status::kInvalid;
   }
   if (segments.size() > kMaxSegments) return Status::kInvalid;
+  const bool on_gpu = std::any_of(segments.begin(), segments.end(), [](const Segment& segment) {
+    return segment.kind == MemoryKind::kGpu;
+  });
+  if (on_gpu) return Status::kUnsupported;
   DetachIfEnded();
   Operation& operation = Begin(kind, request, segments, priority);
   if (!attached_ && !Attach()) {

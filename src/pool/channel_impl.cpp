@@ -66,6 +66,13 @@ Status ChannelImpl::Admit(const Request& request, std::span<const Segment> segme
   return segments.size() % request.keys.size() == 0 ? Status::kOk : Status::kInvalid;
 }
 
+// As Admit, and on which GPU the segments lie.
+Status ChannelImpl::FindPlace(const Request& request, std::span<const Segment> segments,
+                              int& gpu) const {
+  const Status admitted = Admit(request, segments);
+  return admitted == Status::kOk ? FindGpu(segments, parts_.gpus, gpu) : admitted;
+}
+
 Operation& ChannelImpl::Begin(OperationKind kind, Request& request) {
   const auto reusable = std::find_if(resting_.begin(), resting_.end(),
                                      [](const Operation* one) { return one->Reusable(); });
@@ -101,11 +108,13 @@ void ChannelImpl::Dispatch(Operation& operation) {
 }
 
 Status ChannelImpl::Submit(PutRequest& request) {
-  const Status admitted = Admit(request, request.from);
+  int gpu = -1;
+  const Status admitted = FindPlace(request, request.from, gpu);
   if (admitted != Status::kOk) return admitted;
   if (!request.keys.empty() && request.from.empty()) return Status::kInvalid;
   Operation& operation = Begin(OperationKind::kPut, request);
   operation.segments.assign(request.from.begin(), request.from.end());
+  operation.gpu = gpu;
   operation.durable = request.durable;
   operation.priority = request.priority;
   parts_.store->PlanPut(request, operation);
@@ -115,10 +124,13 @@ Status ChannelImpl::Submit(PutRequest& request) {
 }
 
 Status ChannelImpl::Submit(GetRequest& request) {
-  const Status admitted = Admit(request, request.into);
+  int gpu = -1;
+  const Status admitted = FindPlace(request, request.into, gpu);
   if (admitted != Status::kOk) return admitted;
+  if (request.lease && gpu >= 0) return Status::kInvalid;
   Operation& operation = Begin(OperationKind::kGet, request);
   operation.segments.assign(request.into.begin(), request.into.end());
+  operation.gpu = gpu;
   operation.lease = request.lease;
   operation.priority = request.priority;
   parts_.store->PlanGet(request, operation);

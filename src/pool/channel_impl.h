@@ -29,9 +29,10 @@ struct ChannelParts {
   std::int64_t deadline_ns = 0;                         // of requests that name none
   std::span<const std::vector<Lane*>> lanes_of_device;  // who serves which device
   std::size_t devices = 0;
-  FlowId flow;                     // of its requests
-  std::unique_ptr<Lane> own_lane;  // caller-driven: the only lane
-  bool threads = true;             // off: nobody but the caller moves anything, and Wait does not
+  std::span<const std::shared_ptr<gpu::Stager>> gpus;  // outlive the channel
+  FlowId flow;                                         // of its requests
+  std::unique_ptr<Lane> own_lane;                      // caller-driven: the only lane
+  bool threads = true;  // off: nobody but the caller moves anything, and Wait does not
 };
 
 // Threads: the channel's own, except the two sinks, which lanes and the recorder call.
@@ -53,6 +54,7 @@ class ChannelImpl final : public Channel, private OperationSink, private FlushSi
   explicit ChannelImpl(ChannelParts parts) : parts_(std::move(parts)) {}
 
   Status Admit(const Request& request, std::span<const Segment> segments) const;
+  Status FindPlace(const Request& request, std::span<const Segment> segments, int& gpu) const;
   Operation& Begin(OperationKind kind, Request& request);
   void Dispatch(Operation& operation);
   void UnitsDone(Operation& operation) override;

@@ -16,6 +16,8 @@ namespace kvpool::pool {
 namespace {
 
 constexpr std::uint32_t kStagingBuffers = 16;
+// Where all that drives read goes through it, on its way to a GPU.
+constexpr std::uint32_t kGpuStagingBuffers = 32;
 
 std::uint32_t LargestIo(std::span<const std::unique_ptr<DeviceSlot>> slots,
                         std::span<const std::size_t> devices) {
@@ -26,16 +28,17 @@ std::uint32_t LargestIo(std::span<const std::unique_ptr<DeviceSlot>> slots,
   return largest;
 }
 
-// Staging lies where the lane's devices do, if they agree on a node.
-int NodeOf(std::span<const std::unique_ptr<DeviceSlot>> slots,
-           std::span<const std::size_t> devices) {
+// Staging lies where the lane's devices do, if they agree on a node; else where the first GPU does.
+int NodeOf(std::span<const std::unique_ptr<DeviceSlot>> slots, std::span<const std::size_t> devices,
+           std::span<const std::shared_ptr<gpu::Stager>> gpus) {
+  const int otherwise = gpus.empty() ? -1 : gpus.front()->traits().numa_node;
   int node = -1;
   for (const std::size_t device : devices) {
     const int one = slots[device]->device->traits().numa_node;
-    if (node >= 0 && one != node) return -1;
+    if (node >= 0 && one != node) return otherwise;
     node = one;
   }
-  return node;
+  return node >= 0 ? node : otherwise;
 }
 
 }  // namespace
@@ -51,13 +54,15 @@ Result<std::unique_ptr<Lane>> Lane::Make(const LaneOptions& options,
     return Fail(Status::kIoError, "no eventfd could be made: raise the open file limit (ulimit -n)",
                 errno);
   }
-  auto staging = Staging::Make({.buffer_bytes = LargestIo(slots, devices),
-                                .buffers = kStagingBuffers,
-                                .numa_node = NodeOf(slots, devices),
-                                .memory = options.staging,
-                                .registered = options.registered});
+  auto staging =
+      Staging::Make({.buffer_bytes = LargestIo(slots, devices),
+                     .buffers = options.gpus.empty() ? kStagingBuffers : kGpuStagingBuffers,
+                     .numa_node = NodeOf(slots, devices, options.gpus),
+                     .memory = options.staging,
+                     .registered = options.registered});
   if (!staging) return tl::unexpected(staging.error());
   lane->staging_ = std::move(*staging);
+  if (auto opened = lane->OpenCopyQueues(); !opened) return tl::unexpected(opened.error());
   lane->slots_ = slots;
   lane->queues_.resize(slots.size());
   for (const std::size_t device : devices) {
@@ -68,11 +73,23 @@ Result<std::unique_ptr<Lane>> Lane::Make(const LaneOptions& options,
   return lane;
 }
 
+Result<void> Lane::OpenCopyQueues() {
+  for (const auto& gpu : options_.gpus) {
+    auto queue = gpu->OpenQueue();
+    if (!queue) return tl::unexpected(queue.error());
+    copies_.push_back(std::make_unique<CopyQueue>(std::move(*queue), gpu->traits().bytes_per_s));
+  }
+  return {};
+}
+
 Result<std::unique_ptr<LaneQueue>> Lane::OpenQueue(DeviceSlot& slot) {
   auto queue = slot.device->OpenQueue({.event_fd = event_fd_, .registered = options_.registered});
   if (!queue) return tl::unexpected(queue.error());
-  return std::make_unique<LaneQueue>(slot, std::move(*queue), *staging_, options_.detacher,
-                                     options_.verify);
+  return std::make_unique<LaneQueue>(slot, std::move(*queue),
+                                     LaneShared{.staging = staging_.get(),
+                                                .detacher = options_.detacher,
+                                                .copies = copies_,
+                                                .verify = options_.verify});
 }
 
 // Before it gets anything to do on a device that stands in another's place. Where no queue can be
@@ -150,6 +167,9 @@ bool Lane::Step() {
     if (queue && (all || !queue->Idle() || queue->Awaits()))
       moved |= queue->Step(options_.clock->NowNs());
   }
+  // After the queues, which give them copies; what these free, staging above all, the next round
+  // uses.
+  for (const auto& copies : copies_) moved |= copies->Step(options_.clock->NowNs());
   if (all) {
     memory_changed_.store(false, std::memory_order_release);
     memory_changed_.notify_all();
@@ -163,6 +183,7 @@ std::int64_t Lane::NextStepNs() const {
   for (const auto& queue : queues_) {
     if (queue) next_ns = std::min(next_ns, queue->NextStepNs());
   }
+  for (const auto& copies : copies_) next_ns = std::min(next_ns, copies->NextStepNs());
   return next_ns;
 }
 

@@ -10,8 +10,10 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "gpu/stager.h"
 #include "kvpool/result.h"
 #include "mem/registered_memory.h"
+#include "pool/copy_queue.h"
 #include "pool/device_slot.h"
 #include "pool/lane_queue.h"
 #include "pool/operation.h"
@@ -24,6 +26,7 @@ struct LaneOptions {
   mem::RegisteredMemory* registered = nullptr;  // outlives the lane
   mem::Detacher* detacher = nullptr;            // as LaneQueue's; outlives the lane
   std::span<std::byte> staging = {};            // outlives the lane; none: it makes its own
+  std::span<const std::shared_ptr<gpu::Stager>> gpus = {};  // outlive the lane
 };
 
 // Threads: Give from any; Step and Sleep from one.
@@ -60,6 +63,7 @@ class Lane {
 
  private:
   explicit Lane(const LaneOptions& options);
+  Result<void> OpenCopyQueues();
   Result<std::unique_ptr<LaneQueue>> OpenQueue(DeviceSlot& slot);
   void TakeInDevices();
   void Run();
@@ -69,6 +73,7 @@ class Lane {
   const LaneOptions options_;
   int event_fd_ = -1;
   std::unique_ptr<Staging> staging_;
+  std::vector<std::unique_ptr<CopyQueue>> copies_;  // by GPU
   std::span<const std::unique_ptr<DeviceSlot>> slots_;
   std::vector<std::unique_ptr<LaneQueue>> queues_;  // by device index; null where not served
   bool held_ = false;  // a device that was replaced holds on to staging and eventfd

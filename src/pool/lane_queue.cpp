@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/keep.h"
 #include "base/limits.h"
+#include "pool/copy_queue.h"
 #include "pool/segments.h"
 
 namespace kvpool::pool {
@@ -26,15 +27,16 @@ std::uint32_t MaxRunBytes(const DeviceSlot& slot, const device::Traits& traits) 
 
 }  // namespace
 
-LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, Staging& staging,
-                     mem::Detacher* detacher, bool verify)
+LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
+                     const LaneShared& shared)
     : slot_(slot),
       replaced_(slot.replaced.load(std::memory_order_acquire)),
       traits_(slot.device->traits()),
       queue_(std::move(queue)),
-      staging_(staging),
-      detacher_(detacher),
-      verify_(verify),
+      staging_(*shared.staging),
+      detacher_(shared.detacher),
+      copies_(shared.copies),
+      verify_(shared.verify),
       max_run_bytes_(MaxRunBytes(slot, traits_)),
       watch_(*slot.speed, traits_.depth, slot.bytes_read, slot.bytes_written),
       done_(kAtOnce) {
@@ -79,7 +81,8 @@ bool LaneQueue::Step(std::int64_t now_ns) {
   stages_reads_ = traits_.late_by_address || Suspect();
   const std::size_t ended = Collect();
   const bool moved = Issue();
-  watch_.Looked(now_ns, static_cast<std::uint32_t>(ended), ended < kAtOnce, free_.empty());
+  watch_.Looked(now_ns, static_cast<std::uint32_t>(ended), ended < kAtOnce,
+                free_.empty() && fetching_ == 0);
   return moved || ended != 0;
 }
 
@@ -104,7 +107,7 @@ std::size_t LaneQueue::Collect() {
 bool LaneQueue::Issue() {
   std::array<device::Io*, kAtOnce> ios;
   std::size_t count = 0;
-  while (count < kAtOnce && !free_.empty()) {
+  while (count < kAtOnce) {
     Transfer* const transfer = IssueNext();
     if (transfer == nullptr) break;
     ios[count++] = &transfer->io;
@@ -116,23 +119,45 @@ bool LaneQueue::Issue() {
 
 // Null: nothing may be issued now, or no staging is free for it.
 LaneQueue::Transfer* LaneQueue::IssueNext() {
-  while (DeviceBatch* const batch = waiting_.Next()) {
+  if (Transfer* const fetched = NextFetched()) return fetched;
+  while (!free_.empty()) {
+    DeviceBatch* const batch = waiting_.Next();
+    if (batch == nullptr) break;
     Transfer& transfer = *free_.back();
     if (!TakeRun(*batch, transfer)) {
       if (batch->Exhausted()) continue;
       return nullptr;
     }
-    free_.pop_back();
-    waiting_.Issued(transfer.io.bytes);
+    Begin(transfer);
+    const Operation& operation = *batch->operation;
+    if (operation.gpu >= 0 && operation.kind == OperationKind::kPut) {
+      Fetch(transfer);
+      continue;
+    }
     PrepareIo(transfer);
-    transfer.stage = Transfer::Stage::kFlying;
-    if (in_flight_++ == 0) progress_ns_ = now_ns_;
-    slot_.counters.transfers_in_flight.fetch_add(1, std::memory_order_relaxed);
-    slot_.counters.units_waiting.fetch_sub(transfer.count, std::memory_order_relaxed);
-    StepBy(batch->operation->deadline_ns);
     return &transfer;
   }
   return nullptr;
+}
+
+// The units of a run that was taken are the transfer's from now on.
+void LaneQueue::Begin(Transfer& transfer) {
+  free_.pop_back();
+  waiting_.Issued(transfer.io.bytes);
+  if (in_flight_++ == 0) progress_ns_ = now_ns_;
+  slot_.counters.transfers_in_flight.fetch_add(1, std::memory_order_relaxed);
+  slot_.counters.units_waiting.fetch_sub(transfer.count, std::memory_order_relaxed);
+  StepBy(transfer.batch->operation->deadline_ns);
+}
+
+// The device and the transfer's units have no more to do with it.
+void LaneQueue::Rest(Transfer& transfer) {
+  if (transfer.staging != nullptr) staging_.Put(transfer.staging);
+  transfer.staging = nullptr;
+  transfer.stage = Transfer::Stage::kFree;
+  free_.push_back(&transfer);
+  --in_flight_;
+  waiting_.Ended(*transfer.batch->operation);
 }
 
 std::uint32_t LaneQueue::Padded(std::uint32_t bytes) const {
@@ -151,7 +176,8 @@ bool LaneQueue::Pieces(Operation& operation, const UnitWork& work,
 }
 
 bool LaneQueue::Lends(const Operation& operation) const {
-  return operation.lease && traits_.mapped;
+  const bool copied_on = operation.gpu >= 0 && operation.kind == OperationKind::kGet;
+  return (operation.lease || copied_on) && traits_.mapped;
 }
 
 // How the unit at `position` travels; where its bytes lie is added to `pieces`.
@@ -159,6 +185,7 @@ LaneQueue::Path LaneQueue::PathOf(DeviceBatch& batch, std::uint32_t position,
                                   std::vector<iovec>& pieces) const {
   Operation& operation = *batch.operation;
   if (Lends(operation)) return Path::kLent;
+  if (operation.gpu >= 0) return Path::kStaged;
   const std::size_t before = pieces.size();
   if (!Pieces(operation, operation.UnitAt(batch, position), pieces)) return Path::kStaged;
   if (operation.kind == OperationKind::kPut || traits_.mapped) return Path::kDirect;
@@ -170,6 +197,9 @@ LaneQueue::Path LaneQueue::PathOf(DeviceBatch& batch, std::uint32_t position,
 
 // Takes the next units of the batch that one I/O can carry. False: none left, or no staging free.
 bool LaneQueue::TakeRun(DeviceBatch& batch, Transfer& transfer) {
+  // Drives have the link first, and are held back by staging; memory fills what they leave of it.
+  const Operation& operation = *batch.operation;
+  if (operation.gpu >= 0 && Lends(operation) && !CopiesOf(operation).HasRoom()) return false;
   std::uint32_t first = batch.cursor.load(std::memory_order_relaxed);
   while (first < batch.end) {
     transfer.pieces.clear();
@@ -221,6 +251,11 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
   std::uint64_t at = 0;
   for (std::uint32_t i = 0; put && i < transfer.count; ++i) {
     UnitWork& work = operation.UnitAt(*transfer.batch, transfer.first + i);
+    if (operation.gpu >= 0) {  // was brought to staging
+      work.checksum = ChecksumAt(operation, work, transfer.staging + at);
+      at += Padded(work.bytes);
+      continue;
+    }
     // What is moved was verified, and keeps its checksum.
     if (verify_ && !operation.moves) work.checksum = ChecksumOf(operation, work);
     if (transfer.staging == nullptr) continue;
@@ -232,6 +267,7 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
   if (transfer.staging != nullptr) {
     transfer.pieces.assign(1, {transfer.staging, transfer.io.bytes});
   }
+  transfer.stage = Transfer::Stage::kFlying;
   transfer.issued_ns = now_ns_;
   transfer.io.op = put                ? device::Op::kWrite
                    : Lends(operation) ? device::Op::kLend
@@ -278,6 +314,10 @@ Status LaneQueue::Check(Transfer& transfer, const UnitWork& work, std::uint64_t 
   } else if (verify_) {
     found = ChecksumOf(operation, work);
   }
+  return Judged(operation, work, found);
+}
+
+Status LaneQueue::Judged(const Operation& operation, const UnitWork& work, std::uint64_t found) {
   if (found == work.checksum) return Status::kOk;
   slot_.health.Corrupted(slot_.moved_bytes(), operation.keys[work.key].recent);
   return Status::kCorrupt;
@@ -312,6 +352,7 @@ void LaneQueue::Complete(Transfer& transfer) {
     slot_.health.Failed(slot_.moved_bytes());
     status = Status::kIoError;
   }
+  if (status == Status::kOk && get && operation.gpu >= 0) return Forward(transfer);
   std::uint64_t at = 0;
   for (std::uint32_t i = 0; i < transfer.count; ++i) {
     UnitWork& work = operation.UnitAt(*transfer.batch, transfer.first + i);
@@ -320,12 +361,7 @@ void LaneQueue::Complete(Transfer& transfer) {
     // The operation may be finished, and gone, with its last unit.
     if (i + 1 == transfer.count) {
       const Status last = check ? Check(transfer, work, at) : status;
-      if (transfer.staging != nullptr) staging_.Put(transfer.staging);
-      transfer.staging = nullptr;
-      transfer.stage = Transfer::Stage::kFree;
-      free_.push_back(&transfer);
-      --in_flight_;
-      waiting_.Ended(operation);
+      Rest(transfer);
       operation.UnitDone(work, last);
       return;
     }

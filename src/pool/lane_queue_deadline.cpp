@@ -72,6 +72,7 @@ void LaneQueue::ExpireWaiting(bool drained) {
 void LaneQueue::ExpireTransfer(Transfer& transfer, bool drained) {
   switch (transfer.stage) {
     case Transfer::Stage::kFree:
+    case Transfer::Stage::kFetching:  // NextFetched ends it
       return;
     case Transfer::Stage::kFlying: {
       const std::int64_t deadline = transfer.batch->operation->deadline_ns;

@@ -7,6 +7,7 @@
 #include "device/absent.h"
 #include "device/fault_script.h"
 #include "device/open.h"
+#include "gpu/open.h"
 #include "index/eviction_policy.h"
 #include "ipc/client_pool.h"
 #include "pool/find_drives.h"
@@ -170,6 +171,11 @@ Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clo
   if (!devices) return tl::unexpected(devices.error());
   parts.devices = std::move(*devices);
   parts.pool_id = drives->pool_id;
+  for (const GpuConfig& gpu : config.gpus) {
+    auto stager = gpu::OpenStager(gpu, clock);
+    if (!stager) return tl::unexpected(stager.error());
+    parts.gpus.push_back(std::move(*stager));
+  }
   if (KeepsCatalog(config)) {
     auto catalog = catalog::Catalog::Open(config.catalog, drives->pool_id);
     if (!catalog) return tl::unexpected(catalog.error());
@@ -215,6 +221,15 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
     }
     options.links.push_back(rate);
   }
+  // The fastest GPU's: a context goes to one of them.
+  double gpu_bytes_per_s = 0;
+  for (const auto& gpu : gpus_)
+    gpu_bytes_per_s = std::max(gpu_bytes_per_s, gpu->traits().bytes_per_s);
+  if (gpu_bytes_per_s > 0) {
+    options.links.push_back(
+        {.bytes_per_s = gpu_bytes_per_s, .device_mask = ~std::uint64_t{0} >> (64 - slots_.size())});
+  }
+  if (!gpus_.empty()) options.near_node = gpus_.front()->traits().numa_node;
   options.tenants = config_.tenants;
   std::vector<index::EvictionGroup> groups;
   for (std::size_t i = 0; i < Store::GroupsFor(options); ++i) {

@@ -13,6 +13,8 @@ void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t 
   segments.clear();
   lease = durable = moves = false;
   priority = Priority::kForeground;
+  gpu = -1;
+  gpu_failed.store(false, std::memory_order_relaxed);
   urgent.store(false, std::memory_order_relaxed);
   results_ = &RequestAccess::Results(new_request);
   results_->assign(new_request.keys.size(), Status::kOk);

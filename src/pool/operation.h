@@ -68,7 +68,9 @@ class Operation {
   OperationKind kind = OperationKind::kGet;
   bool lease = false;
   bool durable = false;
-  FlowId flow;  // whose it is
+  FlowId flow;   // whose it is
+  int gpu = -1;  // the pool's GPU that segments of it lie on; -1: all are host memory
+  std::atomic<bool> gpu_failed{false};  // a copy to or from it did
   Priority priority = Priority::kForeground;
   bool moves = false;               // the mover's: goes last
   std::atomic<bool> urgent{false};  // ... but not for ever

@@ -257,6 +257,12 @@ double Store::PlacementRate(const DeviceSlot& slot) const {
   return options_.placement == Placement::kEqual ? 1 : SpeedOf(slot).read_bytes_per_s;
 }
 
+// It hangs on another node than the GPU: the way between the two is spared where it can be.
+bool Store::IsRemote(const DeviceSlot& slot) const {
+  const int node = slot.device->traits().numa_node;
+  return options_.near_node >= 0 && node >= 0 && node != options_.near_node;
+}
+
 void Store::Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) {
   rates_.clear();
   for (std::size_t i = 0; i < devices_.size(); ++i) {
@@ -264,6 +270,7 @@ void Store::Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) {
     rates_.push_back({.read_bytes_per_s = PlacementRate(slot),
                       .free_units = UsableUnits(i, space, slot_bytes, durable),
                       .scarce = slot.volatile_bytes,
+                      .remote = IsRemote(slot),
                       .closed = !Takes(i, durable)});
   }
 }
@@ -307,7 +314,9 @@ void Store::GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
 
 bool Store::FinishGet(Operation& operation) {
   MutexLock lock(mutex_);
-  if (!operation.started_again() && ReadCopies(operation)) return true;
+  // The bytes here are as good as before where only the GPU failed.
+  const bool gpu_failed = operation.gpu_failed.load(std::memory_order_relaxed);
+  if (!operation.started_again() && !gpu_failed && ReadCopies(operation)) return true;
   SpaceCounts& counts = spaces_[operation.request->space.id].counts;
   // A unit that failed makes its block absent: the engine recomputes it and puts it again.
   for (std::size_t i = 0; i < operation.keys.size(); ++i) {
@@ -320,7 +329,7 @@ bool Store::FinishGet(Operation& operation) {
       counts.misses += 1;
     }
     if (key.entry == kNoEntry) continue;
-    if (status == Status::kCorrupt || status == Status::kIoError) {
+    if (status == Status::kCorrupt || (status == Status::kIoError && !gpu_failed)) {
       operation.SetKeyStatus(i, Status::kNotFound);
       const bool visible = index_.View(key.entry).state == EntryState::kVisible;
       if (visible && !keeps_failed_.load()) Remove(key.entry);
@@ -373,6 +382,7 @@ std::vector<double> Store::WantedShares() const {
     rates.push_back({.read_bytes_per_s = PlacementRate(*slot),
                      .free_units = takes ? ~std::uint64_t{0} >> 8 : 0,
                      .scarce = slot->volatile_bytes,
+                     .remote = IsRemote(*slot),
                      .closed = !takes});
   }
   return layout::OptimalShares(1.0, rates, options_.links);

@@ -1,5 +1,7 @@
 #include "pool/pool_impl.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -56,7 +58,8 @@ PoolImpl::PoolImpl(PoolParts parts)
       staging_(std::move(parts.staging)),
       make_drive_(std::move(parts.make_drive)),
       say_(std::move(parts.say)),
-      detacher_(parts.detacher != nullptr ? parts.detacher : &page_detacher_) {
+      detacher_(parts.detacher != nullptr ? parts.detacher : &page_detacher_),
+      gpus_(std::move(parts.gpus)) {
   for (PoolParts::OpenedDevice& one : parts.devices) {
     auto slot = std::make_unique<DeviceSlot>(one.config);
     slot->device = std::move(one.device);
@@ -73,6 +76,7 @@ PoolImpl::PoolImpl(PoolParts parts)
 Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(PoolParts parts) {
   std::unique_ptr<catalog::Catalog> catalog = std::move(parts.catalog);
   std::unique_ptr<PoolImpl> pool(new PoolImpl(std::move(parts)));
+  pool->PinForGpus();
   if (auto opened = pool->OpenStore(std::move(catalog)); !opened) {
     return tl::unexpected(opened.error());
   }
@@ -88,7 +92,40 @@ PoolImpl::~PoolImpl() {
   mover_.reset();  // spills what is left
   lanes_.clear();
   recorder_.reset();  // after the last write: records what is left
+  UnpinForGpus();
   KeepWhatIsHeld();
+}
+
+namespace {
+
+// The bytes of a device that a GPU copies from where they lie; empty: there are none.
+std::span<std::byte> MappedBytes(const DeviceSlot& slot) {
+  if (!slot.mapped) return {};
+  return {slot.device->Map(0), slot.device->traits().capacity_bytes};
+}
+
+}  // namespace
+
+void PoolImpl::PinForGpus() {
+  for (const auto& gpu : gpus_) {
+    registered_->PinBy(gpu);
+    for (const auto& slot : slots_) {
+      const auto bytes = MappedBytes(*slot);
+      if (bytes.empty() || gpu->Pin(bytes)) continue;
+      say_(
+          fmt::format("device {} cannot be pinned for gpu {}: copies from it take a detour; raise "
+                      "the limit on locked memory (ulimit -l), or make the device smaller",
+                      slot->config.name, gpu->traits().name));
+    }
+  }
+}
+
+void PoolImpl::UnpinForGpus() {
+  for (const auto& gpu : gpus_) {
+    for (const auto& slot : slots_) {
+      if (slot->device && !MappedBytes(*slot).empty()) gpu->Unpin(MappedBytes(*slot));
+    }
+  }
 }
 
 // A device that was left with transfers goes on using what its queues refer to.
@@ -137,6 +174,7 @@ Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& opt
       .deadline_ns = std::chrono::nanoseconds(config_.deadline).count(),
       .lanes_of_device = lanes_of_device_,
       .devices = slots_.size(),
+      .gpus = gpus_,
       .flow = FlowOf(options),
       .own_lane = nullptr,
       .threads = threads_,
@@ -179,7 +217,8 @@ Result<std::unique_ptr<Lane>> PoolImpl::MakeLane(std::span<const std::size_t> de
                      .verify = config_.verify,
                      .registered = registered_.get(),
                      .detacher = detacher_,
-                     .staging = staging_ ? staging_() : std::span<std::byte>{}},
+                     .staging = staging_ ? staging_() : std::span<std::byte>{},
+                     .gpus = gpus_},
                     slots_, devices);
 }
 
@@ -200,6 +239,10 @@ PoolInfo PoolImpl::info() const {
   info.declined = counts.declined;
   info.blocks_lost_at_open = lost_at_open_;
   info.devices = store_->Devices();
+  for (const auto& gpu : gpus_) {
+    const gpu::Traits& traits = gpu->traits();
+    info.gpus.push_back({traits.name, traits.kind, traits.description, gpu->failure()});
+  }
   info.tenants = store_->Tenants();
   for (const auto& lane : lanes_) {
     info.lane_thread_ids.push_back(lane->thread_id());

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "gpu/stager.h"
 #include "kvpool/pool.h"
 #include "pool/device_change.h"
 #include "pool/device_slot.h"
@@ -30,8 +31,9 @@ struct PoolParts {
     std::uint64_t drive_id = 0;  // in its label; 0: none, and its wear is not recorded
   };
 
-  Config config;                              // neither its devices nor its catalog are looked at
-  std::vector<OpenedDevice> devices;          // by position in the labels
+  Config config;                      // neither its devices nor its catalog are looked at
+  std::vector<OpenedDevice> devices;  // by position in the labels
+  std::vector<std::shared_ptr<gpu::Stager>> gpus;
   std::unique_ptr<catalog::Catalog> catalog;  // null: nothing survives a restart
   std::uint64_t pool_id = 0;                  // of the labels of drives that come later
   const Clock* clock = nullptr;               // outlives the pool
@@ -119,6 +121,8 @@ class PoolImpl final : public Pool {
   ChangeParts PartsToChange(std::size_t device) const;
   Result<std::unique_ptr<device::Device>> LabelDrive(std::size_t device, const DeviceConfig& by,
                                                      std::uint64_t drive_id) const;
+  void PinForGpus();
+  void UnpinForGpus();
   void KeepWhatIsHeld();
   FlowId FlowOf(const ChannelOptions& options);
 
@@ -139,6 +143,7 @@ class PoolImpl final : public Pool {
       std::make_shared<mem::RegisteredMemory>();
   mem::PageDetacher page_detacher_{*registered_};
   mem::Detacher* const detacher_;
+  const std::vector<std::shared_ptr<gpu::Stager>> gpus_;
   std::vector<std::unique_ptr<DeviceSlot>> slots_;
   RequestLog gets_;
   RequestLog puts_;

@@ -31,6 +31,70 @@ void AppendPieces(std::span<const Segment> segments, std::uint64_t begin, std::u
   KVPOOL_CHECK(bytes == 0);
 }
 
+namespace {
+
+void AddRun(const gpu::Run& run, std::vector<gpu::Run>& runs) {
+  gpu::Run* const last = runs.empty() ? nullptr : &runs.back();
+  if (last != nullptr && last->host + last->bytes == run.host &&
+      last->gpu + last->bytes == run.gpu) {
+    last->bytes += run.bytes;
+  } else {
+    runs.push_back(run);
+  }
+}
+
+}  // namespace
+
+void AppendRuns(std::span<const Segment> segments, std::uint64_t begin, std::uint64_t bytes,
+                gpu::Direction direction, std::byte* host, std::vector<gpu::Run>& runs) {
+  for (const Segment& segment : segments) {
+    if (bytes == 0) return;
+    if (begin >= segment.bytes) {
+      begin -= segment.bytes;
+      continue;
+    }
+    const std::uint64_t taken = std::min(bytes, segment.bytes - begin);
+    std::byte* const data = segment.data + begin;
+    if (segment.kind == MemoryKind::kGpu) {
+      AddRun({host, data, taken}, runs);
+    } else if (direction == gpu::Direction::kToGpu) {
+      std::memcpy(data, host, taken);
+    } else {
+      std::memcpy(host, data, taken);
+    }
+    host += taken;
+    bytes -= taken;
+    begin = 0;
+  }
+  KVPOOL_CHECK(bytes == 0);
+}
+
+Status FindGpu(std::span<const Segment> segments,
+               std::span<const std::shared_ptr<gpu::Stager>> gpus, int& gpu) {
+  gpu = -1;
+  // Pages of a cache lie in few allocations: the driver is asked about each of these, not each
+  // page.
+  std::vector<gpu::Range> known;
+  for (const Segment& segment : segments) {
+    if (segment.kind != MemoryKind::kGpu || segment.bytes == 0) continue;
+    if (gpus.empty()) return Status::kUnsupported;
+    const auto holds = [&](const gpu::Range& range) {
+      return range.Holds(segment.data, segment.bytes);
+    };
+    if (std::any_of(known.rbegin(), known.rend(), holds)) continue;
+    for (std::size_t i = 0; i < gpus.size(); ++i) {
+      if (gpu >= 0 && gpu != static_cast<int>(i)) continue;
+      const gpu::Range range = gpus[i]->RangeAround(segment.data);
+      if (!holds(range)) continue;
+      gpu = static_cast<int>(i);
+      known.push_back(range);
+      break;
+    }
+    if (known.empty() || !holds(known.back())) return Status::kInvalid;
+  }
+  return Status::kOk;
+}
+
 bool AllAligned(std::span<const iovec> pieces, std::uint32_t alignment) {
   std::uintptr_t bits = 0;
   for (const iovec& piece : pieces) {

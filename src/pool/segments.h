@@ -4,9 +4,11 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "gpu/stager.h"
 #include "kvpool/request.h"
 
 namespace kvpool::pool {
@@ -23,6 +25,16 @@ std::uint64_t TotalBytes(std::span<const Segment> segments);
 // Appends bytes [begin, begin + bytes) of the concatenated segments to `pieces`.
 void AppendPieces(std::span<const Segment> segments, std::uint64_t begin, std::uint64_t bytes,
                   std::vector<iovec>& pieces);
+
+// The same of segments on a GPU: appends the runs that `host`, which has the bytes, is copied to or
+// from, neighbours as one. What lies in host memory among them is copied at once.
+void AppendRuns(std::span<const Segment> segments, std::uint64_t begin, std::uint64_t bytes,
+                gpu::Direction direction, std::byte* host, std::vector<gpu::Run>& runs);
+
+// Which of `gpus` the segments lie on, -1 where all are host memory. kUnsupported: there are
+// segments on a GPU and no GPU. kInvalid: they are on several, or not in one's memory.
+Status FindGpu(std::span<const Segment> segments,
+               std::span<const std::shared_ptr<gpu::Stager>> gpus, int& gpu);
 
 // Every address and length is a multiple of `alignment`, a power of two.
 bool AllAligned(std::span<const iovec> pieces, std::uint32_t alignment);

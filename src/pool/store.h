@@ -35,6 +35,7 @@ struct StoreOptions {
   bool spill = false;           // what lies in memory is copied to drives
   const Clock* clock = &Clock::Monotonic();
   std::vector<layout::LinkRate> links;
+  int near_node = -1;  // that contexts are brought to; -1: any
   std::vector<TenantConfig> tenants;
 };
 
@@ -182,6 +183,7 @@ class Store {
       KVPOOL_REQUIRES(mutex_);
   Speed SpeedOf(const DeviceSlot& slot) const;
   double PlacementRate(const DeviceSlot& slot) const;
+  bool IsRemote(const DeviceSlot& slot) const;
   void Rates(std::uint32_t space, std::uint32_t slot_bytes, bool durable) KVPOOL_REQUIRES(mutex_);
   std::uint64_t BudgetLeft(DeviceSlot& slot) const KVPOOL_REQUIRES(mutex_);
   std::uint64_t FreeUnits(std::uint32_t space, std::uint32_t slot_bytes, bool durable) const
