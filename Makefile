@@ -6,7 +6,7 @@ SEEDS ?= 10000
 SEED ?=
 VERBOSE ?=
 
-.PHONY: all deps dev-deps guest-deps test test-daemon test-engines test-guest test-spdk sim sim-control test-san crash crash-guest bench-drives bench-ttft demo check fuzz install clean
+.PHONY: all deps dev-deps guest-deps test test-daemon test-engines test-guest test-spdk sim sim-control test-san crash crash-guest bench-drives bench-gpu bench-ttft demo check fuzz install clean
 
 all: deps
 	cmake --preset release $$(command -v ccache > /dev/null && echo -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
@@ -75,6 +75,11 @@ crash-guest: all guest-deps
 # The ways to read a drive, in a guest with emulated NVMe drives: out/drives.json, out/drives.html.
 bench-drives: all guest-deps
 	scripts/bench-drives
+
+# Time to first token of contexts that a GPU is given back: out/gpu.json, out/gpu.svg. Without a GPU the null stager
+# plays one.
+bench-gpu: all
+	scripts/bench-gpu
 
 # Time to first token in vLLM, by where the KV comes from: out/ttft.json, out/ttft.html. Installs vLLM and LMCache
 # as test-engines does; slowing down drives takes root.
