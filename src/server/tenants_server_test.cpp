@@ -230,7 +230,7 @@ double TimeUs(Act&& act) {
 // and each first as often as the other, so that what else the machine does falls on both alike.
 std::array<double, 2> Slowdown(Client& client, Space space, const Blocks& one,
                                const Blocks& other) {
-  constexpr int kRounds = 150;
+  constexpr int kRounds = 80;
   const std::array<const Blocks*, 2> sets{&one, &other};
   std::array<std::array<std::vector<double>, 2>, 2> times_us;  // by call, by set
   Room room(one);
@@ -262,10 +262,10 @@ std::array<double, 2> SettledSlowdown(Client& client, Space space, const Blocks&
 
 TEST_F(TenantsServerTest, AForbiddenHitTakesAsLongAsAMiss) {
   Daemon daemon(dir_, config_);
-  const Blocks present("present", 16, kBlock);
-  const Blocks absent("absence", 16, kBlock);
+  const Blocks present("present", 96, kBlock);
+  const Blocks absent("absence", 96, kBlock);
   Client a(daemon, 1001);
-  ASSERT_EQ(a.Put(a.Open(), present), All(16, Status::kOk));
+  ASSERT_EQ(a.Put(a.Open(), present), All(96, Status::kOk));
   Client b(daemon, 1002);
   Client c(daemon, 1003);
   for (const double slowdown : SettledSlowdown(b, b.Open("a"), present, absent)) {
