@@ -2,6 +2,7 @@
 import hashlib
 import inspect
 import pickle
+import re
 import unittest
 import uuid
 from unittest import mock
@@ -22,7 +23,7 @@ KEYS = [base.make_offload_key(hashlib.sha256(b"%d" % n).digest(), 0) for n in ra
 ROWS = 8
 
 
-class Factory(pools.FolderTest):
+class ClassesTest(pools.FolderTest):
     def setUp(self):
         super().setUp()
         self.pool = pools.write(self.folder, settings=f'unit = "32KiB"\ncreate_if_missing = true\n{pools.WITH_CATALOG}')
@@ -56,6 +57,8 @@ class Factory(pools.FolderTest):
         tensors, caches = self.caches()
         return manager, tensors, spec.get_worker(caches)
 
+
+class Factory(ClassesTest):
     def lookup(self, manager, numbers, request):
         """Leading chunks in rows."""
         while True:
@@ -113,7 +116,7 @@ class Factory(pools.FolderTest):
             inspect.signature(worker.StagingWorker.submit_store).bind(self=None, job_id=1, src_spec=None, other=None)
 
 
-class Region(Factory):
+class Region(ClassesTest):
     """What vLLM's worker for a GPU is given. No GPU: its copies are vLLM's own."""
 
     def setUp(self):
@@ -139,7 +142,6 @@ class Region(Factory):
     def test_it_has_every_field_that_is_asked_of_it(self):
         """Those of its class' own methods, and those that the worker takes."""
         source = inspect.getsource(gpu_worker) + inspect.getsource(gpu.SharedOffloadRegion)
-        import re
         asked = set(re.findall(r"\bregion\.(\w+)", source)) | set(re.findall(r"\bself\.(\w+)", source.split(
             "class SharedOffloadRegion")[1]))
         missing = {name for name in asked if not hasattr(self.region, name)}
