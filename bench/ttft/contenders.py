@@ -118,7 +118,7 @@ def tiers(place, names):
     prompt's chunks one after the other, whatever its threads, so large chunks."""
     known = {"fs": {"type": "fs", "root_dir": str(place.folder / "fs")},
              **{name: {"type": "KVPoolTier", "module_path": "kvpool.vllm", "pool": str(place.pools[name])}
-                for name in ("kvpool", "kvpool-direct") if name in place.pools}}  # the direct path finds a tier's chunks
+                for name in ("kvpool", "kvpool-direct") if name in place.pools}}  # whose chunks the direct path finds
     return [known[name] for name in names]
 
 

@@ -5,7 +5,8 @@ import statistics
 import page
 import pairs
 
-ABOUT = {"recompute": "plain vLLM, nothing stored", "fs": "vLLM's own tier, O_DIRECT", "kvpool": "kvpool.vllm, behind vLLM's host memory",
+ABOUT = {"recompute": "plain vLLM, nothing stored", "fs": "vLLM's own tier, O_DIRECT",
+         "kvpool": "kvpool.vllm, behind vLLM's host memory",
          "kvpool-direct": "kvpool.vllm, the direct path",
          "lmcache": "LMCache, fs_native as it comes", "lmcache-direct": "LMCache, fs_native with O_DIRECT",
          "lmcache-kvpool": "LMCache, kvpool.lmcache"}

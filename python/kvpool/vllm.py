@@ -6,9 +6,9 @@ in `secondary_tiers` of the OffloadingConnector's TieringOffloadingSpec is the t
 
     "spec_name": "KVPoolOffloadingSpec", "spec_module_path": "kvpool.vllm", "pool": "pool.toml"
 
-in its kv_connector_extra_config is the direct path, with no tier of vLLM's. docs/engines.md has the whole lines. The pool
-lives in vLLM's scheduler process, and vLLM imports this module in others as well: importing it opens nothing and starts
-nothing.
+in its kv_connector_extra_config is the direct path, with no tier of vLLM's. docs/engines.md has the whole lines. The
+pool lives in vLLM's scheduler process, and vLLM imports this module in others as well: importing it opens nothing and
+starts nothing.
 """
 from kvpool._vllm.versions import require_vllm
 

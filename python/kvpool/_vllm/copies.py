@@ -34,13 +34,13 @@ class HostCopies(OffloadingWorker):
         offset = part * shape.part_bytes
         for each in kv_caches.tensors:
             if not each.tensor.is_contiguous():
-                raise RuntimeError("kvpool: this model's KV cache has gaps between its blocks, which the direct path does "
-                                   "not copy on a processor: take KVPoolTier in secondary_tiers.")
+                raise RuntimeError("kvpool: this model's KV cache has gaps between its blocks, which the direct path "
+                                   "does not copy on a processor: take KVPoolTier in secondary_tiers.")
             self._tensors.append(_Tensor(each.tensor.data_ptr(), each.page_size_bytes, offset))
             offset += each.page_size_bytes * blocks_per_chunk
         if offset > (part + 1) * shape.part_bytes:
-            raise RuntimeError(f"kvpool: this worker's part of a chunk has {offset - part * shape.part_bytes} bytes, and "
-                               f"vLLM named {shape.part_bytes}: report it, and take KVPoolTier in secondary_tiers.")
+            raise RuntimeError(f"kvpool: this worker's part of a chunk has {offset - part * shape.part_bytes} bytes, "
+                               f"and vLLM named {shape.part_bytes}: report it, and take KVPoolTier meanwhile.")
         self._finished: list[TransferResult] = []
 
     def submit_store(self, job_id: int, src_spec: Any, dst_spec: Any) -> bool:

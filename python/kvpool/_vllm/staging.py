@@ -24,10 +24,10 @@ class Shape:
         part = config.worker_kv_bytes_per_block * config.cache.blocks_per_chunk
         row = -(-part * (1 if config.replicated_layout else config.parallel.world_size) // PAGE) * PAGE
         if row == 0:
-            raise ValueError("kvpool: this model has no KV cache that could be offloaded: leave kv_transfer_config out.")
+            raise ValueError("kvpool: this model has no KV cache to offload: leave kv_transfer_config out.")
         if staging_bytes < row:
-            raise ValueError(f'kvpool: "staging_bytes" of {staging_bytes} holds no chunk, which has {row} bytes: give it '
-                             f"the longest prompt, {row} for every {tokens_per_chunk(config)} tokens.")
+            raise ValueError(f'kvpool: "staging_bytes" of {staging_bytes} holds no chunk, which has {row} bytes: give '
+                             f"it the longest prompt, {row} for every {tokens_per_chunk(config)} tokens.")
         return cls(staging_bytes // row, row, part)
 
 
@@ -46,8 +46,8 @@ class Place:
     def attach(self) -> mmap.mmap:
         """Maps it. RuntimeError, with one sentence, where it is out of reach."""
         if boot() != self.boot:
-            raise RuntimeError("kvpool: this worker runs on another machine than vLLM's scheduler, and they share memory: "
-                               "run the engine on one machine, or take KVPoolTier in secondary_tiers.")
+            raise RuntimeError("kvpool: this worker runs on another machine than vLLM's scheduler, and they share "
+                               "memory: run the engine on one machine, or take KVPoolTier in secondary_tiers.")
         try:
             descriptor = os.open(self.path, os.O_RDWR)
         except OSError as error:
@@ -73,9 +73,9 @@ class Staging:
         """For memory that a GPU pins: the pool takes pages of 4 KiB away from a drive that hangs, and a GPU would go on
         with the former ones. RuntimeError, with one sentence, unless all of it is on hugepages, which stay."""
         if not on_hugepages(memoryview(self.memory)):
-            raise RuntimeError(f"kvpool: the staging memory ({self.memory.description}) has to be on transparent hugepages "
-                               "for a GPU: it takes Linux 6.1, and a /sys/kernel/mm/transparent_hugepage/shmem_enabled "
-                               "other than deny; or give staging_bytes less.")
+            raise RuntimeError(f"kvpool: the staging memory ({self.memory.description}) has to be on transparent "
+                               "hugepages for a GPU: it takes Linux 6.1, and a shmem_enabled in "
+                               "/sys/kernel/mm/transparent_hugepage other than deny; or give staging_bytes less.")
 
 
 def boot() -> str:

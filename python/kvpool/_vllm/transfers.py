@@ -40,7 +40,8 @@ class Transfers:
     """The jobs in flight on one channel of the pool.
 
     `view` is vLLM's primary tier or the staging memory, C-contiguous, (rows, row_bytes), and is read and written in
-    place while jobs are in flight; it is registered once, unless it is the pool's own memory. Threads: one call at a time, but idle() and wait(), which any thread may use.
+    place while jobs are in flight; it is registered once, unless it is the pool's own memory. Threads: one call at a
+    time, but idle() and wait(), which any thread may use.
     """
 
     def __init__(self, pool: kvpool.Pool, view: memoryview, *, register: bool = True) -> None:
@@ -57,8 +58,8 @@ class Transfers:
         self._finished: deque[Job] = deque()
 
     def submit(self, job: Job, runs: list[tuple[Any, Run]], deadline: float | None = None) -> None:
-        """Starts the job: (space, run) for each piece; `deadline` in seconds, None: the pool file's. Does not wait, and raises nothing of the pool's: what it
-        refuses is a result."""
+        """Starts the job: (space, run) for each piece; `deadline` in seconds, None: the pool file's. Does not wait, and
+        raises nothing of the pool's: what it refuses is a result."""
         job.pieces = len(runs)
         if not runs:
             self._finished.append(job)

@@ -57,7 +57,8 @@ class StagingWorker(OffloadingWorker):
     def _attached(self, place: Place) -> Any:
         if self._copies is None:
             self._copies = self._attach(place)
-            logger.info("kvpool: staging memory of %d rows of %d bytes mapped.", place.shape.rows, place.shape.row_bytes)
+            logger.info("kvpool: staging memory of %d rows of %d bytes mapped.", place.shape.rows,
+                        place.shape.row_bytes)
         return self._copies
 
     def _attach(self, place: Place) -> Any:

@@ -52,7 +52,7 @@ class KvCache:
 
 
 class Engine:
-    """A scheduler with the direct path's manager, and its workers. Chunk n is block n of every KV cache, unless said."""
+    """A scheduler with the direct path's manager, and its workers. Chunk n is block n of each KV cache, unless said."""
 
     def __init__(self, module, extra, **settings):
         self.settings = {"groups": 1, "bytes_per_block": bed.ROW_BYTES, **settings}

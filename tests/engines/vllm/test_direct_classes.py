@@ -1,4 +1,4 @@
-"""The direct path made by vLLM's own factory, of its own classes, without an engine; and what a GPU's worker is given."""
+"""The direct path made by vLLM's own factory, of its own classes, without an engine; and what a GPU's worker gets."""
 import hashlib
 import inspect
 import pickle
@@ -39,8 +39,8 @@ class ClassesTest(pools.FolderTest):
                         is_parallelism_agnostic=True)
         group = make(config.OffloadingGroupConfig, tokens_per_block=16, layer_names=("a", "b"), group_id=0)
         return OffloadingSpecFactory.create_spec(make(
-            config.OffloadingConfig, groups=(group,), worker_kv_bytes_per_block=sum(PAGES), enable_kv_cache_events=False,
-            extra_config=extra, engine_id=str(uuid.uuid4()), parallel=parallel,
+            config.OffloadingConfig, groups=(group,), worker_kv_bytes_per_block=sum(PAGES),
+            enable_kv_cache_events=False, extra_config=extra, engine_id=str(uuid.uuid4()), parallel=parallel,
             model=make(config.OffloadingModelConfig, name="model", dtype="float16"),
             cache=make(config.OffloadingCacheConfig, tokens_per_hash=16, blocks_per_chunk=1)))
 

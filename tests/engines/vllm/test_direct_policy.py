@@ -72,8 +72,8 @@ class Memory(direct_bed.DirectTest):
         engine = self.direct(self.pool_file())
         staging = engine.manager._staging
         staging.view[2, 5] = 77
-        said = subprocess.run([sys.executable, "-B", "-c", ATTACHES, HERE], input=pickle.dumps(staging.place), check=True,
-                              capture_output=True, timeout=60).stdout
+        said = subprocess.run([sys.executable, "-B", "-c", ATTACHES, HERE], input=pickle.dumps(staging.place),
+                              check=True, capture_output=True, timeout=60).stdout
         self.assertEqual(said.strip(), b"77")
         self.assertEqual(staging.view[2, 6], 78)
 
