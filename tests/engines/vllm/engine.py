@@ -54,18 +54,21 @@ def generate(engine, seed, tokens, shared=0):
             "logprobs": [entry[token].logprob.hex() for entry, token in zip(output.logprobs, output.token_ids)]}
 
 
-def rows_of(engine):
-    """The tier's primary rows, or those of the direct path, where the engine runs in this process."""
+def first_row(engine):
+    """Of the tier's primary rows, or of the direct path's, where the engine runs in this process: the first chunk that
+    was loaded or stored since they were empty."""
     scheduler = engine.llm_engine.engine_core.engine_core.scheduler
     manager = scheduler.connector.connector_scheduler.manager
     if hasattr(manager, "secondary_tiers"):
-        return manager.secondary_tiers[0]._primary_kv_view
-    return manager._staging.view
+        return manager.secondary_tiers[0]._primary_kv_view, 0
+    rows = manager._rows._by_key.values()
+    return manager._staging.view, min(rows, key=lambda row: row.since).number
 
 
 def damage(engine, path):
-    """Row 0 of fresh rows is the first chunk that was loaded or stored."""
-    chunk = bytes(rows_of(engine).cast("B")[:4096])
+    view, row = first_row(engine)
+    begin = row * view.shape[1]
+    chunk = bytes(view.cast("B")[begin:begin + 4096])
     return pools.turn_bit(path, chunk, at=4 * 250 + 3, mask=0x40)  # the exponent of a float32
 
 
