@@ -110,7 +110,7 @@ TEST_F(PoolDeadlineTest, AGetIntoThePoolsMemoryEndsThoughTheDriveHoldsOn) {
   Open("read.hold");
   const Blocks blocks("c", 4, kMiB);
   Put(*channel_, space_, blocks);
-  const auto memory = pool_->Allocate(4 * kMiB, -1).value();
+  const auto memory = pool_->Allocate(4 * kMiB, -1, false).value();
   GetRequest get;
   Aim(get, blocks, memory->bytes().data());
   ASSERT_EQ(channel_->Submit(get), Status::kOk);
@@ -209,7 +209,7 @@ TEST_F(PoolDeadlineTest, AReadThatLandsLateDoesNotReachTheCaller) {
     const Blocks blocks("c", 4, kMiB);
     Put(*channel_, space_, blocks);
     const Aligned plain = PlainMemory(4 * kMiB);
-    const auto own = pool_->Allocate(4 * kMiB, -1).value();
+    const auto own = pool_->Allocate(4 * kMiB, -1, false).value();
     std::byte* const memory = pools ? own->bytes().data() : plain.get();
     std::memset(memory, 'o', 4 * kMiB);
     GetRequest get;

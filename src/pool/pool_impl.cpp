@@ -23,6 +23,7 @@ class RegionMemory final : public Memory {
   ~RegionMemory() override { registry_->Remove(region_->bytes()); }
   std::span<std::byte> bytes() const override { return region_->bytes(); }
   std::string description() const override { return region_->description(); }
+  int descriptor() const override { return region_->fd(); }
 
  private:
   const std::unique_ptr<mem::Region> region_;
@@ -159,8 +160,9 @@ void PoolImpl::Contains(Space space, std::span<const Key> keys, std::span<bool> 
   store_->Contains(space, keys, present);
 }
 
-Result<std::shared_ptr<Memory>> PoolImpl::Allocate(std::uint64_t bytes, int numa_node) {
-  auto region = mem::Region::Make({.bytes = bytes, .numa_node = numa_node, .shareable = false});
+Result<std::shared_ptr<Memory>> PoolImpl::Allocate(std::uint64_t bytes, int numa_node,
+                                                   bool shareable) {
+  auto region = mem::Region::Make({.bytes = bytes, .numa_node = numa_node, .shareable = shareable});
   if (!region) return tl::unexpected(region.error());
   auto memory = std::make_shared<RegionMemory>(std::move(*region), registered_);
   TakeInMemory();

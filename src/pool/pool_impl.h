@@ -65,7 +65,8 @@ class PoolImpl final : public Pool {
   Result<std::unique_ptr<Channel>> OpenChannel(const ChannelOptions& options) override;
   std::size_t Match(Space space, std::span<const Key> keys) const override;
   void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const override;
-  Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node) override;
+  Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node,
+                                           bool shareable) override;
   Result<std::shared_ptr<Memory>> Register(std::span<std::byte> bytes) override;
   Result<void> RemoveDevice(std::string_view name) override;
   Result<void> ReplaceDevice(std::string_view name, const DeviceConfig& by) override;
