@@ -5,6 +5,7 @@
 //   kvpool_ipc_bench POOL.toml [rounds]
 #include <fmt/format.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,6 +34,15 @@ T Must(Result<T> result) {
   if (result) return std::move(*result);
   fmt::print(stderr, "ipc_bench: {}\n", result.error().message);
   std::exit(1);
+}
+
+double CpuSeconds() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
 double Median(std::vector<double> values) {
@@ -76,6 +86,22 @@ class User {
     Count(get);
     return seconds;
   }
+  // Seconds, until all is leased.
+  double Lease() {
+    GetRequest get;
+    get.space = space_;
+    get.keys = keys_;
+    get.into = segments_;
+    get.lease = true;
+    const std::int64_t begin = Clock::Monotonic().NowNs();
+    Do(get);
+    const double seconds = 1e-9 * static_cast<double>(Clock::Monotonic().NowNs() - begin);
+    Count(get);
+    Look(get);
+    channel_->Release(get);
+    return seconds;
+  }
+  double leased_bytes() const { return static_cast<double>(leased_bytes_); }
   // Microseconds.
   double Match() {
     const std::int64_t begin = Clock::Monotonic().NowNs();
@@ -112,6 +138,19 @@ class User {
     Request* done = nullptr;
     while (channel_->Poll({&done, 1}) == 0) channel_->Wait(std::chrono::seconds(1));
   }
+  // Each block begins with its place.
+  void Look(const GetRequest& get) {
+    leased_bytes_ = 0;
+    for (std::size_t i = 0; i < kBlocks; ++i) {
+      const std::size_t place = i * kBlockBytes;
+      const auto views = get.views(i);
+      wrong_ += std::memcmp(views[0].data, &place, sizeof place) == 0 ? 0 : 1;
+      for (const Segment& view : views) {
+        const auto offset = static_cast<std::size_t>(view.data - memory_->bytes().data());
+        if (offset >= memory_->bytes().size()) leased_bytes_ += view.bytes;
+      }
+    }
+  }
   void Count(const Request& request) {
     for (const Status status : request.results()) wrong_ += status == Status::kOk ? 0 : 1;
   }
@@ -124,6 +163,7 @@ class User {
   std::vector<Key> keys_;
   std::vector<Segment> segments_;
   std::uint64_t wrong_ = 0;
+  std::uint64_t leased_bytes_ = 0;
 };
 
 // The client's process: a letter in, a number out.
@@ -136,6 +176,9 @@ class User {
     if (write(orders, &answer, sizeof answer) != sizeof answer) _exit(1);
     if (read(orders, &order, 1) != 1) _exit(0);
     if (order == 'g') answer = user.Get();
+    if (order == 'l') answer = user.Lease();
+    if (order == 'b') answer = user.leased_bytes();
+    if (order == 'c') answer = CpuSeconds();
     if (order == 'm') answer = user.Match();
     if (order == '1') answer = user.GetOne();
     if (order == 'w') answer = static_cast<double>(user.wrong());
@@ -201,6 +244,36 @@ void Compare(User& here, const RemoteUser& there, int rounds) {
   if (wrong != 0) std::exit(1);
 }
 
+// What both processes spend on it.
+struct Spent {
+  double wall_s = 0;
+  double cpu_s = 0;
+};
+Spent Spend(const RemoteUser& there, char order) {
+  const double before = CpuSeconds() + there.Ask('c');
+  const double wall_s = there.Ask(order);
+  return {wall_s, CpuSeconds() + there.Ask('c') - before};
+}
+
+void CompareLeases(const RemoteUser& there, int rounds) {
+  constexpr double kGiBs = static_cast<double>(kBlocks * kBlockBytes) / kGiB;
+  std::vector<double> wall_ratio, copied_cpu, leased_cpu, gbps;
+  for (int round = 0; round < rounds; ++round) {
+    const Spent copied = Spend(there, 'g');
+    const Spent leased = Spend(there, 'l');
+    wall_ratio.push_back(copied.wall_s / leased.wall_s);
+    gbps.push_back(kGiBs * kGiB / leased.wall_s / 1e9);
+    copied_cpu.push_back(copied.cpu_s / kGiBs);
+    leased_cpu.push_back(leased.cpu_s / kGiBs);
+  }
+  fmt::print(
+      "the same with a lease: {:.2f} GB/s, {:.2f} of the copying one; {:.3f} CPU s/GiB beside "
+      "{:.3f}; "
+      "{:.0f} MiB in place\n",
+      Median(gbps), Median(wall_ratio), Median(leased_cpu), Median(copied_cpu),
+      there.Ask('b') / kMiB);
+}
+
 int Main(int argc, char** argv) {
   if (argc < 2) {
     fmt::print(stderr, "usage: kvpool_ipc_bench POOL.toml [rounds]\n");
@@ -212,7 +285,7 @@ int Main(int argc, char** argv) {
   client.socket = config.socket.empty() ? std::string(argv[1]) + ".sock" : config.socket.string();
   config.socket.clear();
   const RemoteUser there(client);
-  const auto pool = Must(pool::OpenOwn(config));
+  const auto pool = Must(pool::OpenOwn(config, pool::SayOnStderr, pool::Lending::kToClients));
   const auto server = Must(server::Server::Listen(*pool, {.socket = client.socket}));
   const int stop = eventfd(0, EFD_CLOEXEC);
   std::thread serving([&] { server->Serve(stop); });
@@ -220,6 +293,8 @@ int Main(int argc, char** argv) {
   here.Put();
   there.Ask('h');
   Compare(here, there, rounds);
+  CompareLeases(there, rounds);
+  if (there.Ask('w') != 0) return 1;
   const std::uint64_t one = 1;
   if (write(stop, &one, sizeof one) != sizeof one) return 1;
   serving.join();
