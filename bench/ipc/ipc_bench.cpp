@@ -53,8 +53,8 @@ double Median(std::vector<double> values) {
 // What each side does, by the same calls.
 class User {
  public:
-  explicit User(Pool& pool) : pool_(pool), channel_(Must(pool.OpenChannel())) {
-    space_ = Must(pool.OpenSpace(kSpec));
+  explicit User(Pool& pool, const SpaceSpec& spec = kSpec)
+      : pool_(pool), channel_(Must(pool.OpenChannel())), space_(Must(pool.OpenSpace(spec))) {
     memory_ = Must(pool.Allocate(kBlocks * kBlockBytes));
     for (std::size_t i = 0; i < kBlocks; ++i) {
       names_.push_back(fmt::format("{:032x}", i));  // as a chain hash is
@@ -63,7 +63,8 @@ class User {
     keys_.assign(names_.begin(), names_.end());
   }
 
-  void Put() {
+  // Seconds.
+  double Put() {
     const auto words = memory_->bytes();
     for (std::size_t i = 0; i < words.size(); i += 8) std::memcpy(&words[i], &i, 8);
     PutRequest put;
@@ -71,8 +72,18 @@ class User {
     put.keys = keys_;
     put.from = segments_;
     put.ordinal = 0;
+    const std::int64_t begin = Clock::Monotonic().NowNs();
     Do(put);
+    const double seconds = 1e-9 * static_cast<double>(Clock::Monotonic().NowNs() - begin);
     Count(put);
+    return seconds;
+  }
+  void Drop() {
+    DropRequest drop;
+    drop.space = space_;
+    drop.keys = keys_;
+    Do(drop);
+    Count(drop);
   }
   // Seconds.
   double Get() {
@@ -274,6 +285,30 @@ void CompareLeases(const RemoteUser& there, int rounds) {
       there.Ask('b') / kMiB);
 }
 
+// Slabs that one space has had and another takes get new pages. Each goes through all of the
+// memory.
+void ComparePuts(pool::PoolImpl& pool, User& here, int rounds) {
+  if (pool.info().devices.size() != 1 || pool.memory_bytes() == 0) return;
+  User other(pool, {.model = "other", .dtype = "bf16", .layers = 32});
+  const std::uint64_t puts = pool.memory_bytes() / (kBlocks * kBlockBytes) + 1;
+  const auto fill = [&](User& user) {
+    std::vector<double> gbps;
+    for (std::uint64_t i = 0; i < puts; ++i) {
+      gbps.push_back(1e-9 * static_cast<double>(kBlocks * kBlockBytes) / user.Put());
+      user.Drop();
+    }
+    return Median(gbps);
+  };
+  std::vector<double> own, taken;
+  for (int round = 0; round < rounds; ++round) {
+    taken.push_back(fill(other));
+    taken.push_back(fill(here));
+    own.push_back(fill(here));
+  }
+  fmt::print("put in-process: {:.2f} GB/s into slabs of the space, {:.2f} GB/s into another's\n",
+             Median(own), Median(taken));
+}
+
 int Main(int argc, char** argv) {
   if (argc < 2) {
     fmt::print(stderr, "usage: kvpool_ipc_bench POOL.toml [rounds]\n");
@@ -290,6 +325,7 @@ int Main(int argc, char** argv) {
   const int stop = eventfd(0, EFD_CLOEXEC);
   std::thread serving([&] { server->Serve(stop); });
   User here(*pool);
+  ComparePuts(*pool, here, rounds);
   here.Put();
   there.Ask('h');
   Compare(here, there, rounds);

@@ -245,6 +245,36 @@ TEST_F(LeasesServerTest, WhatIsBeyondItsBoundIsCopied) {
   EXPECT_EQ(InPlace(get, room.bytes) * kBlock, kMemory / 4);
 }
 
+TEST_F(LeasesServerTest, LeasesOfManyKeysAreNoMoreThanTheDaemonRemembers) {
+  TestDaemon daemon(dir_, MemoryOnly());
+  const Client client(daemon.client());
+  const Blocks one("context", 1, 64 * kKiB);
+  ASSERT_EQ(Put(*client.channel, client.space, one), All(1, Status::kOk));
+  const auto memory = client.pool->Allocate(2 * kMiB).value();
+  std::vector<Key> keys(kMaxBatchKeys, "absent");
+  keys.back() = one.keys[0];
+  const std::vector<Segment> segments(keys.size(), {memory->bytes().data(), 64 * kKiB});
+  constexpr std::size_t kMost = ipc::kMaxChannelLeaseKeys / kMaxBatchKeys;
+  std::vector<GetRequest> gets(kMost + 2);
+  for (GetRequest& get : gets) {
+    get.space = client.space;
+    get.keys = keys;
+    get.into = segments;
+    get.lease = true;
+  }
+  const auto is_in_place = [&](GetRequest& get) {
+    Complete(*client.channel, get);
+    const auto views = get.views(keys.size() - 1);
+    EXPECT_EQ(views.size(), 1u);
+    EXPECT_EQ(std::memcmp(views[0].data, one.bytes.data(), one.block_bytes), 0);
+    return !Within(views[0], memory->bytes());
+  };
+  for (std::size_t i = 0; i < kMost; ++i) EXPECT_TRUE(is_in_place(gets[i])) << i;
+  EXPECT_FALSE(is_in_place(gets[kMost]));
+  client.channel->Release(gets[0]);
+  EXPECT_TRUE(is_in_place(gets[kMost + 1]));
+}
+
 TEST_F(LeasesServerTest, AKilledClientsLeasesGoWithIt) {
   int pair[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);

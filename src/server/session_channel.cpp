@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/request_access.h"
 #include "ipc/wire.h"
@@ -230,8 +231,8 @@ Status SessionChannel::Submit(Work& work, Space space) {
     case ipc::RequestKind::kGet:
       work.get.into = work.segments;
       work.get.priority = priority;
-      work.get.lease =
-          (submission.flags & ipc::kLease) != 0 && leases_.size() < ipc::kMaxChannelLeases;
+      work.get.lease = MayLease(submission);
+      if (work.get.lease) lease_keys_ += submission.keys;
       RequestAccess::Mirror(work.get) = &ring_->Progress(submission.id);
       return channel_->Submit(work.get);
     case ipc::RequestKind::kPut:
@@ -299,11 +300,19 @@ void SessionChannel::WriteViews(Work& work, std::byte* to) {
   }
 }
 
+// What is kept for a lease counts, too, beside the blocks.
+bool SessionChannel::MayLease(const ipc::Submission& submission) const {
+  return (submission.flags & ipc::kLease) != 0 && leases_.size() < ipc::kMaxChannelLeases &&
+         lease_keys_ + submission.keys <= ipc::kMaxChannelLeaseKeys;
+}
+
 // Of one that has none, nothing.
 void SessionChannel::EndLease(std::uint64_t id) {
   const auto lease = leases_.find(id);
   if (lease == leases_.end()) return;
   channel_->Release(lease->second->get);
+  lease->second->get.lease = false;
+  lease_keys_ -= lease->second->submission.keys;
   resting_.push_back(lease->second);
   leases_.erase(lease);
 }
@@ -315,7 +324,11 @@ void SessionChannel::End(Work& work, Status status) {
   ring_->Complete(work.submission.id, status);
   call_ = true;
   --in_flight_;
-  if (!leases_.contains(work.submission.id)) resting_.push_back(&work);
+  if (leases_.contains(work.submission.id)) return;
+  if (work.submission.kind == ipc::RequestKind::kGet && std::exchange(work.get.lease, false)) {
+    lease_keys_ -= work.submission.keys;
+  }
+  resting_.push_back(&work);
 }
 
 }  // namespace kvpool::server

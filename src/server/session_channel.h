@@ -62,6 +62,7 @@ class SessionChannel {
   void End(Work& work, Status status);
   void WriteResults(Work& work);
   void WriteViews(Work& work, std::byte* to);
+  bool MayLease(const ipc::Submission& submission) const;
   void EndLease(std::uint64_t id);
 
   pool::PoolImpl& pool_;
@@ -74,6 +75,7 @@ class SessionChannel {
   std::vector<std::unique_ptr<Work>> work_;
   std::vector<Work*> resting_;
   std::map<std::uint64_t, Work*> leases_;  // gets that have ended and are not released, by id
+  std::size_t lease_keys_ = 0;             // of these, and of leases in flight
   std::size_t in_flight_ = 0;
   std::uint64_t argument_bytes_ = 0;  // copied, of what is in flight
   bool call_ = false;                 // something was completed since the client was last called
