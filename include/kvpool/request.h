@@ -84,7 +84,8 @@ class GetRequest : public Request {
   std::span<const Segment> into;  // as PutRequest::from; a block may be shorter than its segments
 
   // Hands out memory-resident units in place, without a copy: views(i) then points into the pool,
-  // read-only, until Channel::Release(get). Units on drives still land in `into`.
+  // read-only, until Channel::Release(get). Units on drives still land in `into`, and so does what
+  // a daemon does not lease to its client (docs/daemon.md): then `into` has room for whole blocks.
   bool lease = false;
 
   Priority priority = Priority::kForeground;

@@ -29,7 +29,8 @@ struct ChannelParts {
   std::int64_t deadline_ns = 0;                         // of requests that name none
   std::span<const std::vector<Lane*>> lanes_of_device;  // who serves which device
   std::size_t devices = 0;
-  FlowId flow;                     // of its requests
+  FlowId flow;  // of its requests
+  LeaseBudget* lease_budget = nullptr;
   std::unique_ptr<Lane> own_lane;  // caller-driven: the only lane
   bool threads = true;             // off: nobody but the caller moves anything, and Wait does not
 };

@@ -150,17 +150,18 @@ bool LaneQueue::Pieces(Operation& operation, const UnitWork& work,
          AllAligned(std::span(pieces).subspan(before), traits_.alignment);
 }
 
-bool LaneQueue::Lends(const Operation& operation) const {
-  return operation.lease && traits_.mapped;
+bool LaneQueue::Lends(const Operation& operation, const UnitWork& work) const {
+  return operation.lease && traits_.mapped && !operation.keys[work.key].copied;
 }
 
 // How the unit at `position` travels; where its bytes lie is added to `pieces`.
 LaneQueue::Path LaneQueue::PathOf(DeviceBatch& batch, std::uint32_t position,
                                   std::vector<iovec>& pieces) const {
   Operation& operation = *batch.operation;
-  if (Lends(operation)) return Path::kLent;
+  const UnitWork& work = operation.UnitAt(batch, position);
+  if (Lends(operation, work)) return Path::kLent;
   const std::size_t before = pieces.size();
-  if (!Pieces(operation, operation.UnitAt(batch, position), pieces)) return Path::kStaged;
+  if (!Pieces(operation, work, pieces)) return Path::kStaged;
   if (operation.kind == OperationKind::kPut || traits_.mapped) return Path::kDirect;
   // A read that may have to be given up, into memory that can be.
   return !stages_reads_ && AllAligned(std::span(pieces).subspan(before), kIoAlignment)
@@ -206,6 +207,7 @@ bool LaneQueue::Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t pos
   const UnitWork& next = operation.UnitAt(batch, position);
   if (next.offset != last.offset + Padded(last.bytes)) return false;
   if (transfer.io.bytes + Padded(next.bytes) > max_run_bytes_) return false;
+  if (operation.keys[next.key].space != operation.keys[last.key].space) return false;
   const std::size_t pieces_before = transfer.pieces.size();
   if (PathOf(batch, position, transfer.pieces) != path) {
     transfer.pieces.resize(pieces_before);
@@ -232,12 +234,14 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
   if (transfer.staging != nullptr) {
     transfer.pieces.assign(1, {transfer.staging, transfer.io.bytes});
   }
+  const UnitWork& first = operation.UnitAt(*transfer.batch, transfer.first);
   transfer.issued_ns = now_ns_;
-  transfer.io.op = put                ? device::Op::kWrite
-                   : Lends(operation) ? device::Op::kLend
-                                      : device::Op::kRead;
+  transfer.io.op = put                       ? device::Op::kWrite
+                   : Lends(operation, first) ? device::Op::kLend
+                                             : device::Op::kRead;
   transfer.io.status = Status::kOk;
-  transfer.io.offset = operation.UnitAt(*transfer.batch, transfer.first).offset;
+  transfer.io.offset = first.offset;
+  transfer.io.owner = OwnerOf(operation.keys[first.key].space);
   transfer.io.segments = transfer.pieces;
 }
 

@@ -81,7 +81,7 @@ class LaneQueue {
   bool TakeRun(DeviceBatch& batch, Transfer& transfer);
   bool Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position, Path path);
   bool Pieces(Operation& operation, const UnitWork& work, std::vector<iovec>& pieces) const;
-  bool Lends(const Operation& operation) const;
+  bool Lends(const Operation& operation, const UnitWork& work) const;
   Path PathOf(DeviceBatch& batch, std::uint32_t position, std::vector<iovec>& pieces) const;
   void Announce(DeviceBatch& batch);
   void ExpireRest(DeviceBatch& batch, Status status);

@@ -12,6 +12,7 @@ void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t 
   request = &new_request;
   segments.clear();
   lease = durable = moves = false;
+  lease_budget = nullptr;
   priority = Priority::kForeground;
   urgent.store(false, std::memory_order_relaxed);
   results_ = &RequestAccess::Results(new_request);

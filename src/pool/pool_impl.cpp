@@ -124,7 +124,24 @@ FlowId PoolImpl::FlowOf(const ChannelOptions& options) {
           .client = options.client != 0 ? options.client : kOwn + channels_opened_.fetch_add(1)};
 }
 
-Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& options) {
+std::vector<const mem::LentMemory*> PoolImpl::Lent(Space space) const {
+  std::vector<const mem::LentMemory*> lent;
+  for (const auto& slot : slots_) lent.push_back(slot->device->Lent(OwnerOf(space.id)));
+  return lent;
+}
+
+void PoolImpl::TrimLent(Space space) const {
+  for (const auto& slot : slots_) slot->device->TrimLent(OwnerOf(space.id));
+}
+
+std::uint64_t PoolImpl::memory_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& slot : slots_) bytes += slot->mapped ? slot->config.capacity_bytes : 0;
+  return bytes;
+}
+
+Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& options,
+                                                       LeaseBudget* lease_budget) {
   if (options.tenant_weight == 0 || options.tenant_weight > kMaxTenantWeight) {
     return Fail(Status::kInvalid, "a tenant's weight is 1 to 1000: set another one");
   }
@@ -139,6 +156,7 @@ Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& opt
       .lanes_of_device = lanes_of_device_,
       .devices = slots_.size(),
       .flow = FlowOf(options),
+      .lease_budget = lease_budget,
       .own_lane = nullptr,
       .threads = threads_,
   };

@@ -21,6 +21,9 @@
 
 namespace kvpool::pool {
 
+// Whether other processes may map what lies in memory, a space at a time, as a daemon's clients do.
+enum class Lending : bool { kNone, kToClients };
+
 // What a pool is made of: opened from a configuration, or brought by a simulator.
 struct PoolParts {
   struct OpenedDevice {
@@ -57,12 +60,19 @@ struct PoolParts {
 class PoolImpl final : public Pool {
  public:
   static Result<std::unique_ptr<PoolImpl>> Open(const Config& config, const Clock& clock,
-                                                Say say = SayOnStderr);
+                                                Say say = SayOnStderr,
+                                                Lending lending = Lending::kNone);
   static Result<std::unique_ptr<PoolImpl>> Open(PoolParts parts);
   ~PoolImpl() override;
 
   Result<Space> OpenSpace(const SpaceSpec& spec) override;
-  Result<std::unique_ptr<Channel>> OpenChannel(const ChannelOptions& options) override;
+  Result<std::unique_ptr<Channel>> OpenChannel(const ChannelOptions& options) override {
+    return OpenChannel(options, nullptr);
+  }
+  // Its leases are for another process, up to a budget that outlives it: blocks whose units in
+  // memory that can map (Lent), others are copied.
+  Result<std::unique_ptr<Channel>> OpenChannel(const ChannelOptions& options,
+                                               LeaseBudget* lease_budget);
   std::size_t Match(Space space, std::span<const Key> keys) const override;
   void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const override;
   Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node,
@@ -86,6 +96,12 @@ class PoolImpl final : public Pool {
   void ShareSpace(Space space, std::shared_ptr<KeyWatcher> watcher) {
     store_->Share(space, std::move(watcher));
   }
+  // The memory that holds this space's blocks alone, by device; null on devices without. Nothing
+  // else that the pool has is in there.
+  std::vector<const mem::LentMemory*> Lent(Space space) const;
+  // Gives back pages that others made in it by reading where nothing is.
+  void TrimLent(Space space) const;
+  std::uint64_t memory_bytes() const;  // of all devices that are memory
   std::span<const TenantConfig> tenants() const { return config_.tenants; }
   // Quotas and weights of the same tenants from now on; a tenant above its quota loses blocks with
   // its next puts.
@@ -151,7 +167,8 @@ class PoolImpl final : public Pool {
 };
 
 // As Pool::Open of a configuration without a socket.
-Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config, Say say = SayOnStderr);
+Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config, Say say = SayOnStderr,
+                                          Lending lending = Lending::kNone);
 
 struct LaneNeed {
   bool mapped = false;  // the processor copies its bytes

@@ -76,55 +76,6 @@ bool Store::CheckFlush(const FlushRequest& flush, Operation& operation) {
 }
 
 // By where the operation found its units: the index may have moved on since.
-void Store::FillViews(Operation& operation, GetRequest& get) const {
-  auto& views = RequestAccess::Views(get);
-  auto& begin = RequestAccess::ViewBegin(get);
-  views.clear();
-  begin.assign(1, 0);
-  std::vector<std::vector<std::byte*>> mapped(operation.keys.size());
-  for (std::size_t key = 0; key < mapped.size(); ++key) {
-    mapped[key].resize(operation.keys[key].shape.units, nullptr);
-  }
-  for (const auto* units : {&operation.first_units, &operation.units}) {
-    for (std::size_t device = 0; device < units->size(); ++device) {
-      for (const UnitWork& work : (*units)[device]) {
-        if (work.status != Status::kOk) continue;
-        mapped[work.key][work.unit] = devices_[device]->device->Map(work.offset);
-      }
-    }
-  }
-  std::vector<iovec> pieces;
-  for (std::uint32_t key = 0; key < operation.keys.size(); ++key) {
-    pieces.clear();
-    const layout::BlockShape& shape = operation.keys[key].shape;
-    for (std::uint32_t unit = 0; operation.KeyStatus(key) == Status::kOk && unit < shape.units;
-         ++unit) {
-      if (mapped[key][unit] != nullptr) {
-        pieces.push_back({mapped[key][unit], shape.BytesOf(unit)});
-      } else {
-        AppendPieces(operation.SegmentsOfKey(key), std::uint64_t{unit} * shape.unit_bytes,
-                     shape.BytesOf(unit), pieces);
-      }
-    }
-    for (const iovec& piece : pieces) {
-      auto* data = static_cast<std::byte*>(piece.iov_base);
-      if (views.size() > begin.back() && views.back().data + views.back().bytes == data) {
-        views.back().bytes += piece.iov_len;
-      } else {
-        views.push_back({data, piece.iov_len});
-      }
-    }
-    begin.push_back(views.size());
-  }
-}
-
-void Store::Unpin(const Operation& operation) {
-  MutexLock lock(mutex_);
-  for (const KeyWork& key : operation.keys) {
-    if (key.entry != kNoEntry) Settle(key.entry, index_.Unpin(key.entry));
-  }
-}
-
 void Store::Settle(EntryId entry, bool may_erase) {
   if (!may_erase) return;
   const auto view = index_.View(entry);

@@ -176,6 +176,8 @@ class Store {
       KVPOOL_REQUIRES(mutex_);
   std::uint64_t AttainableUnits(const layout::BlockShape& shape, bool durable) const
       KVPOOL_REQUIRES(mutex_);
+  bool TakeLease(const index::EntryView& view, const Operation& operation) KVPOOL_REQUIRES(mutex_);
+  static void GiveLease(const layout::BlockShape& shape, const Operation& operation);
   std::uint64_t BytesNeeded(const index::EntryView& view, bool lease) const KVPOOL_REQUIRES(mutex_);
   void GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
                  std::span<const layout::DeviceIndex> dealt, std::uint32_t space)

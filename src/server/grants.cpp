@@ -22,6 +22,8 @@ std::size_t Grants::DescriptorsOf(ipc::MessageType type) {
 void Grants::TakeBack() {
   channels_.clear();
   regions_.clear();
+  for (const std::uint32_t id : lent_spaces_) pool_.TrimLent(Space{id});
+  lent_spaces_.clear();
 }
 
 Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> question,
@@ -41,6 +43,8 @@ Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> q
       return Info();
     case ipc::MessageType::kPresence:
       return Presence(question);
+    case ipc::MessageType::kLentMemory:
+      return LentMemory(question);
     case ipc::MessageType::kStatus:
       break;  // the session's
   }
@@ -87,6 +91,25 @@ Result<Reply> Grants::Presence(std::span<const std::byte> question) {
   return Reply{.descriptors = {(*table)->fd()}, .table = *table};
 }
 
+Result<Reply> Grants::LentMemory(std::span<const std::byte> question) {
+  const auto named = ipc::RecordIn<ipc::Named>(question);
+  if (!named || named->id >= spaces_.size()) return Nonsense();
+  const Space space = spaces_[named->id].space;
+  Reply reply;
+  const auto lent = pool_.Lent(space);
+  for (std::uint32_t number = 0; number < lent.size(); ++number) {
+    if (lent[number] == nullptr) continue;
+    auto opened = lent[number]->ForBorrowers();
+    if (!opened) return tl::unexpected(opened.error());
+    const ipc::LentRecord record{.number = number, .bytes = lent[number]->bytes().size()};
+    ipc::AppendBytes(reply.bytes, ipc::BytesOf(record));
+    reply.descriptors.push_back(opened->get());
+    reply.opened.push_back(std::move(*opened));
+  }
+  lent_spaces_.insert(space.id);
+  return reply;
+}
+
 Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   const auto asked = ipc::RecordIn<ipc::ChannelQuestion>(question);
   if (!asked || !IsPowerOfTwo(asked->depth) || asked->depth > ipc::kMaxDepth) return Nonsense();
@@ -96,7 +119,8 @@ Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   }
   auto channel = SessionChannel::Open(
       pool_, asked->depth,
-      {.tenant = access_.tenant.number, .tenant_weight = access_.tenant.weight, .client = client_});
+      {.tenant = access_.tenant.number, .tenant_weight = access_.tenant.weight, .client = client_},
+      leases_);
   if (!channel) return tl::unexpected(channel.error());
   const ipc::ChannelAnswer answer{.channel = next_number_, .depth = asked->depth};
   Reply reply;
