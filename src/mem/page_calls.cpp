@@ -24,8 +24,8 @@ int MapAligned(const MappingRequest& request, std::span<std::byte>& mapped) {
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (reserved == MAP_FAILED) return errno;
   auto* begin = static_cast<std::byte*>(reserved);
-  auto* aligned = reinterpret_cast<std::byte*>(
-      (reinterpret_cast<std::uintptr_t>(begin) + kHugePage - 1) / kHugePage * kHugePage);
+  const std::uint64_t beyond = reinterpret_cast<std::uintptr_t>(begin) % kHugePage;
+  auto* aligned = begin + (beyond == 0 ? 0 : kHugePage - beyond);
   int flags = MAP_FIXED | (request.fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
   if (request.hugepages) flags |= MAP_HUGETLB | MAP_HUGE_2MB;
   const int protection = request.writable ? PROT_READ | PROT_WRITE : PROT_READ;
