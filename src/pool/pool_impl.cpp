@@ -109,11 +109,7 @@ Result<Space> PoolImpl::OpenSpace(const SpaceSpec& spec) {
                 "a space has 1 to 1024 layers: set SpaceSpec::layers, 1 if "
                 "the engine does not say");
   }
-  MutexLock lock(spaces_mutex_);
-  auto recorded = recorder_->SpaceId(spec);
-  if (!recorded) return tl::unexpected(recorded.error());
-  store_->AddSpace(*recorded, spec);
-  return Space{*recorded};
+  return recorder_->OpenSpace(spec);
 }
 
 FlowId PoolImpl::FlowOf(const ChannelOptions& options) {

@@ -78,13 +78,16 @@ class PoolImpl final : public Pool {
   Result<std::unique_ptr<DeviceReplacement>> BeginReplacement(std::string_view name,
                                                               const DeviceConfig& by);
 
-  // Every space that was ever opened, by id; and the keys of one. For checking and inspection.
+  // As often as it was opened. Where it has no block it may then be forgotten.
+  void CloseSpace(Space space) { store_->CloseSpace(space); }
+  // Every space that is known, by id; and the keys of one. For checking and inspection.
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const { return store_->Spaces(); }
   std::vector<std::string> Keys(Space space) const { return store_->Keys(space); }
   std::uint64_t BlockBytes(Space space, Key key) const { return store_->BlockBytes(space, key); }
   void ShareSpace(Space space, std::shared_ptr<KeyWatcher> watcher) {
     store_->Share(space, std::move(watcher));
   }
+  void StopSharing(Space space, const KeyWatcher& watcher) { store_->StopSharing(space, watcher); }
   std::span<const TenantConfig> tenants() const { return config_.tenants; }
   // Quotas and weights of the same tenants from now on; a tenant above its quota loses blocks with
   // its next puts.
@@ -130,7 +133,6 @@ class PoolImpl final : public Pool {
   const MakeDrive make_drive_;
   const Say say_;
   Mutex devices_mutex_;  // one device is removed or replaced at a time
-  Mutex spaces_mutex_;   // one OpenSpace at a time: an id is chosen, then taken
   std::uint64_t lost_at_open_ = 0;
   bool stopping_ = false;  // of a pool without threads
   std::atomic<std::uint64_t> channels_opened_{0};

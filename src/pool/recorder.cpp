@@ -100,10 +100,12 @@ void Recorder::Wake() {
   [[maybe_unused]] const ssize_t written = write(event_fd_, &one, sizeof one);
 }
 
-Result<std::uint32_t> Recorder::SpaceId(const SpaceSpec& spec) {
+Result<Space> Recorder::OpenSpace(const SpaceSpec& spec) {
   std::lock_guard lock(catalog_mutex_);
-  if (!catalog_) return store_.IdFor(spec);
-  return catalog_->SpaceId(spec);
+  const auto id = catalog_ ? catalog_->SpaceId(spec) : Result<std::uint32_t>(store_.IdFor(spec));
+  if (!id) return tl::unexpected(id.error());
+  store_.OpenSpace(*id, spec);
+  return Space{*id};
 }
 
 bool Recorder::Step() {
@@ -251,7 +253,10 @@ void Recorder::KeepBack() {
 Status Recorder::Apply() {
   std::lock_guard lock(catalog_mutex_);
   if (unflushed_ != 0) KeepBack();
-  if (!catalog_) return Status::kOk;
+  if (!catalog_) {
+    ForgetSpaces();
+    return Status::kOk;
+  }
   auto applied = catalog_->CheckThere();
   if (applied && !changes_.empty()) applied = catalog_->Apply(changes_);
   if (!applied) {
@@ -265,7 +270,15 @@ Status Recorder::Apply() {
   failing_ = false;
   changes_.clear();
   changes_.swap(kept_back_);
+  if (changes_.empty()) ForgetSpaces();
   return Status::kOk;
+}
+
+// What fails is tried again by the next recording, which says what is wrong with the catalog.
+void Recorder::ForgetSpaces() {
+  const std::vector<std::uint32_t> idle = store_.IdleSpaces();
+  if (idle.empty() || (catalog_ && !catalog_->Forget(idle))) return;
+  store_.RemoveSpaces(idle);
 }
 
 // After whoever waited was served. What fails is tried again: counting late costs little.

@@ -36,7 +36,7 @@ std::int64_t UnixSeconds();
 
 // Every second, and at once when somebody waits: flushes the drives, then writes the changed rows
 // in one transaction. Units reach the drive before the row that names them.
-// Threads: Add and SpaceId from any; Step and Sleep from one.
+// Threads: Add and OpenSpace from any; Step and Sleep from one.
 class Recorder {
  public:
   // `catalog` may be null: then a flush only flushes the drives. kIoError (no eventfd).
@@ -50,8 +50,8 @@ class Recorder {
   // The operation's Flushed follows, on the thread that steps.
   void Add(Operation& operation, FlushSink& sink);
 
-  // Before anything is put into the space.
-  Result<std::uint32_t> SpaceId(const SpaceSpec& spec);
+  // Before anything is put into the space. As Store::OpenSpace; its id is on record.
+  Result<Space> OpenSpace(const SpaceSpec& spec);
 
   // Moves on with what is due; waits for nothing but the catalog. True when anything moved.
   bool Step();
@@ -81,6 +81,7 @@ class Recorder {
   void End();
   Status Apply();
   void KeepBack();
+  void ForgetSpaces();
   void Settle(const Waiter& waiter, Status status);
   bool ExpireWaiters();
   void RecordWear();
@@ -91,7 +92,7 @@ class Recorder {
   const Clock& clock_;
   const Say say_;
   int event_fd_ = -1;
-  std::mutex catalog_mutex_;  // across the catalog's I/O
+  std::mutex catalog_mutex_;  // across the catalog's I/O: spaces are opened or forgotten
   std::unique_ptr<catalog::Catalog> catalog_;
 
   Mutex mutex_;
