@@ -55,9 +55,7 @@ Result<Config> LoadConfig(const Options& options) {
 // The devices are this process' own.
 Result<std::unique_ptr<pool::PoolImpl>> OpenPool(Config config, const Options& options) {
   config.socket.clear();
-  return pool::OpenOwn(config, [options](const std::string& sentence) {
-    options.Log({.level = LogLevel::kWarning, .event = "pool", .message = sentence});
-  });
+  return pool::OpenOwn(config, [options](const LogEvent& event) { options.Log(event); });
 }
 
 // Clients' channels and regions take descriptors, more of them than a shell's limit allows.
