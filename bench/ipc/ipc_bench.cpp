@@ -320,7 +320,7 @@ int Main(int argc, char** argv) {
   client.socket = config.socket.empty() ? std::string(argv[1]) + ".sock" : config.socket.string();
   config.socket.clear();
   const RemoteUser there(client);
-  const auto pool = Must(pool::OpenOwn(config, pool::SayOnStderr, pool::Lending::kToClients));
+  const auto pool = Must(pool::OpenOwn(config, pool::LogOnStderr, pool::Lending::kToClients));
   const auto server = Must(server::Server::Listen(*pool, {.socket = client.socket}));
   const int stop = eventfd(0, EFD_CLOEXEC);
   std::thread serving([&] { server->Serve(stop); });

@@ -116,6 +116,9 @@ class Device {
   virtual const mem::LentMemory* Lent(std::uint32_t /*owner*/) { return nullptr; }
   // Gives back what those who have it mapped made there, by reading where nothing is.
   virtual void TrimLent(std::uint32_t /*owner*/) {}
+  // The owner has no bytes here any more, and nobody reads or writes any of its own: what it had is
+  // nobody's. Its number may become another's, who gets other memory: this one may still be mapped.
+  virtual void ForgetOwner(std::uint32_t /*owner*/) {}
 };
 
 }  // namespace kvpool::device

@@ -18,7 +18,7 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   block_bytes.assign(get.keys.size(), 0);
   MutexLock lock(mutex_);
   LookAtDevices();
-  const bool shared = watchers_.Of(get.space.id) != nullptr;
+  const bool shared = spaces_[get.space.id].shared;
   std::uint32_t most_units = 0;
   for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
     const EntryId entry = FindUsable(get.space.id, get.keys[key]);
@@ -177,13 +177,13 @@ void Store::PlaceGroup(const PutRequest& put, Operation& operation,
       operation.SetKeyStatus(key, Status::kExists);
       continue;
     }
-    operation.keys[key].entry = index_.Reserve({.space = put.space.id,
-                                                .tenant = spaces_[put.space.id].tenant,
-                                                .key = put.keys[key],
-                                                .shape = shape,
-                                                .generation = next_generation_,
-                                                .ordinal = put.ordinal ? *put.ordinal + key : 0,
-                                                .parent = ParentOf(put, key)});
+    operation.keys[key].entry = ReserveEntry({.space = put.space.id,
+                                              .tenant = spaces_[put.space.id].tenant,
+                                              .key = put.keys[key],
+                                              .shape = shape,
+                                              .generation = next_generation_,
+                                              .ordinal = put.ordinal ? *put.ordinal + key : 0,
+                                              .parent = ParentOf(put, key)});
     operation.keys[key].space = put.space.id;
     operation.keys[key].seed =
         ChecksumSeed(spaces_[put.space.id].digest, put.keys[key], next_generation_);

@@ -86,7 +86,7 @@ void Store::Settle(EntryId entry, bool may_erase) {
     FreeSlot(view.units[unit]);
     if (!view.copies.empty()) FreeSlot(view.copies[unit]);
   }
-  index_.Erase(entry);
+  EraseEntry(entry);
 }
 
 void Store::Remove(EntryId entry) {
@@ -175,7 +175,7 @@ bool Store::ReserveSlots(const catalog::BlockRow& row, const layout::BlockShape&
 }
 
 EntryId Store::RestoreOne(const catalog::BlockRow& row) {
-  if (row.space >= spaces_.size() || !spaces_[row.space].open || row.key.empty() ||
+  if (row.space >= spaces_.size() || !spaces_[row.space].known || row.key.empty() ||
       row.key.size() > kMaxKeyBytes || row.block_bytes == 0 ||
       row.block_bytes > std::uint64_t{kMaxUnitsPerBlock} * options_.unit_bytes) {
     return kNoEntry;
@@ -185,13 +185,13 @@ EntryId Store::RestoreOne(const catalog::BlockRow& row) {
       kept_rows_.Has(row.space, row.key) || !ReserveSlots(row, shape)) {
     return kNoEntry;
   }
-  const EntryId entry = index_.Reserve({.space = row.space,
-                                        .tenant = spaces_[row.space].tenant,
-                                        .key = row.key,
-                                        .shape = shape,
-                                        .generation = row.generation,
-                                        .ordinal = row.ordinal,
-                                        .parent = kNoEntry});
+  const EntryId entry = ReserveEntry({.space = row.space,
+                                      .tenant = spaces_[row.space].tenant,
+                                      .key = row.key,
+                                      .shape = shape,
+                                      .generation = row.generation,
+                                      .ordinal = row.ordinal,
+                                      .parent = kNoEntry});
   std::copy(row.units.begin(), row.units.end(), index_.View(entry).units.begin());
   index_.Publish(entry);
   KVPOOL_CHECK(!index_.Unpin(entry));
@@ -210,7 +210,12 @@ std::uint64_t Store::Restore(std::span<const catalog::BlockRow> rows,
     entries.push_back(RestoreOne(row));
     if (entries.back() != kNoEntry) continue;
     ++refused;
-    IsKept(row) ? kept_rows_.Keep(row) : RecordRemoved(row.generation);
+    if (IsKept(row)) {
+      kept_rows_.Keep(row);
+      spaces_[row.space].kept = true;
+    } else {
+      RecordRemoved(row.generation);
+    }
   }
   restored_generations_ = next_generation_ - 1;
   // Oldest first: parents come before children, and the newest end as the most recently used.
@@ -219,6 +224,7 @@ std::uint64_t Store::Restore(std::span<const catalog::BlockRow> rows,
     const Key parent = rows[i].parent;
     index_.Reference(entries[i], parent.empty() ? kNoEntry : index_.Find(rows[i].space, parent));
   }
+  for (std::uint32_t space = 0; space < spaces_.size(); ++space) LookWhetherIdle(space);
   return refused;
 }
 
@@ -227,6 +233,7 @@ void Store::TakeChanges(std::vector<catalog::Change>& changes) {
   changes.insert(changes.end(), std::make_move_iterator(changes_.begin()),
                  std::make_move_iterator(changes_.end()));
   changes_.clear();
+  ++recordings_;
 }
 
 Store::Counts Store::counts() const {

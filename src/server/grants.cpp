@@ -24,6 +24,7 @@ void Grants::TakeBack() {
   regions_.clear();
   for (const std::uint32_t id : lent_spaces_) pool_.TrimLent(Space{id});
   lent_spaces_.clear();
+  spaces_.clear();
 }
 
 Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> question,
@@ -56,17 +57,18 @@ Result<Reply> Grants::OpenSpace(std::span<const std::byte> question) {
   if (!spec) return Nonsense();
   const auto granted = access_.Grant(*spec);
   if (!granted) return tl::unexpected(granted.error());
-  const auto space = pool_.OpenSpace(granted->spec);
-  if (!space) return tl::unexpected(space.error());
-  const auto table = shared_.TableOf(*space);
-  if (!table) return tl::unexpected(table.error());
+  const auto shared = shared_.Open(granted->spec);
+  if (!shared) return tl::unexpected(shared.error());
+  const Space space = (*shared)->space();
   auto known = std::find_if(spaces_.begin(), spaces_.end(),
-                            [&](const GrantedSpace& one) { return one.space.id == space->id; });
+                            [&](const GrantedSpace& one) { return one.space.id == space.id; });
+  if (known == spaces_.end() && spaces_.size() == ipc::kMaxClientSpaces) {
+    return Fail(Status::kNoSpace, "a client opens at most 1024 spaces: use another process");
+  }
+  const auto table = (*shared)->Table();
+  if (!table) return tl::unexpected(table.error());
   if (known == spaces_.end()) {
-    if (spaces_.size() == ipc::kMaxClientSpaces) {
-      return Fail(Status::kNoSpace, "a client opens at most 1024 spaces: use another process");
-    }
-    known = spaces_.insert(known, {*space, granted->writable});
+    known = spaces_.insert(known, {space, granted->writable, *shared});
   }
   const ipc::SpaceAnswer answer{.space = static_cast<std::uint32_t>(known - spaces_.begin()),
                                 .layers = spec->layers};
@@ -86,7 +88,7 @@ Result<Reply> Grants::Info() const {
 Result<Reply> Grants::Presence(std::span<const std::byte> question) {
   const auto named = ipc::RecordIn<ipc::Named>(question);
   if (!named || named->id >= spaces_.size()) return Nonsense();
-  const auto table = shared_.TableOf(spaces_[named->id].space);
+  const auto table = spaces_[named->id].shared->Table();
   if (!table) return tl::unexpected(table.error());
   return Reply{.descriptors = {(*table)->fd()}, .table = *table};
 }

@@ -113,7 +113,7 @@ class LeasesServerTest : public testing::Test {
     if (!Lends()) GTEST_SKIP() << "memory is on reserved hugepages";
   }
   static bool Lends() {
-    const auto pool = pool::PoolImpl::Open(MemoryOnly(), Clock::Monotonic(), pool::SayOnStderr,
+    const auto pool = pool::PoolImpl::Open(MemoryOnly(), Clock::Monotonic(), pool::LogOnStderr,
                                            pool::Lending::kToClients);
     return pool && (*pool)->Lent((*pool)->OpenSpace(kSpec).value())[0] != nullptr;
   }

@@ -19,9 +19,11 @@ struct SessionRegion {
   std::unique_ptr<mem::Region> memory;
   std::shared_ptr<Memory> registered;  // with the devices; null: arguments
 };
+class SharedSpace;
 struct GrantedSpace {
   Space space;
   bool writable = true;
+  std::shared_ptr<SharedSpace> shared;  // keeps it open
 };
 using Regions = std::map<std::uint32_t, std::shared_ptr<SessionRegion>>;
 

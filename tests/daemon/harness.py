@@ -114,14 +114,14 @@ class Daemon:
         return sum(text_of(task / "comm") == "kvpool-client\n" for task in tasks.iterdir())
 
     def holdings(self):
-        """What a client could leave behind: descriptors, threads, mappings of shared memory. A space stays."""
+        """What a client could leave behind: descriptors, threads, mappings of shared memory. Lent memory is its space's."""
         root = pathlib.Path(f"/proc/{self.process.pid}")
-        targets = [link_of(fd) for fd in (root / "fd").iterdir()]
         maps = (root / "maps").read_text()
         threads = [text_of(task / "comm") for task in (root / "task").iterdir()]
-        return (sum("kvpool-presence" not in one and "kvpool-lent" not in one for one in targets),
+        targets = [link_of(fd) for fd in (root / "fd").iterdir()]
+        return (sum("kvpool-lent" not in one for one in targets),
                 sum(not name.startswith("iou-") for name in threads),  # io_uring's own come and go
-                sum(maps.count(f"memfd:{name} ") for name in ("kvpool", "kvpool-channel", "liar")))
+                sum(maps.count(f"memfd:{name} ") for name in ("kvpool", "kvpool-channel", "kvpool-presence", "liar")))
 
 
 def load(daemon, seed, seconds):

@@ -150,6 +150,18 @@ class Messages(DaemonTest):
             self.assertTrue(raw.ended())
         self.assert_leaves_nothing(self.before)
 
+    def test_ever_new_spaces_leave_nothing(self):
+        for client in range(8):
+            with Raw(self.daemon.socket) as raw:
+                raw.hello()
+                for number in range(150):
+                    status, _, fds = raw.ask(OPEN_SPACE, space(f"{client} {number}".encode()))
+                    self.assertEqual((status, len(fds)), (0, 1))
+                    os.close(fds[0])
+                self.assertGreater(self.daemon.holdings()[0], self.before[0] + 149)  # the control
+            self.assert_leaves_nothing(self.before)
+        self.assert_serves()
+
     def test_who_does_not_read_answers_is_sent_away(self):
         with Raw(self.daemon.socket) as raw:
             raw.hello()

@@ -30,7 +30,7 @@ pool::PoolImpl& SmallPool() {
     memory.read_bytes_per_s = memory.write_bytes_per_s = 1e9;
     config.devices = {memory};
     config.tenants = {{.name = "a", .users = {"1"}}, {.name = "b", .users = {"2"}}};
-    return std::move(*pool::OpenOwn(config, pool::SayOnStderr, pool::Lending::kToClients));
+    return std::move(*pool::OpenOwn(config, pool::LogOnStderr, pool::Lending::kToClients));
   }();
   return *pool;
 }

@@ -126,6 +126,9 @@ class MemoryDevice final : public Device {
   void TrimLent(std::uint32_t owner) override {
     if (owned_) owned_->Trim(owner);
   }
+  void ForgetOwner(std::uint32_t owner) override {
+    if (owned_) owned_->Forget(owner);
+  }
 
  private:
   // Each takes a descriptor, and addresses for all of the device, for as long as the device is

@@ -109,6 +109,19 @@ TEST_F(LendingMemory, WhatBorrowersMadeByReadingIsGivenBack) {
   EXPECT_TRUE(AllAre(borrowed->bytes().first(64 * kKiB), 1));
 }
 
+TEST_F(LendingMemory, WhoGetsAForgottenOwnersNumberIsNotSeenByItsBorrowers) {
+  Write(0, 64 * kKiB, 1, 1);
+  const auto former = Borrow(1);
+  ASSERT_TRUE(AllAre(former->bytes().first(64 * kKiB), 1));
+  device_->ForgetOwner(1);
+  EXPECT_TRUE(AllAre(former->bytes().first(kSlabBytes), 0));
+  Write(64 * kKiB, 64 * kKiB, 2, 1);
+  EXPECT_TRUE(AllAre(former->bytes().first(kSlabBytes), 0));
+  const auto later = Borrow(1);
+  EXPECT_TRUE(AllAre(later->bytes().first(64 * kKiB), 0));
+  EXPECT_TRUE(AllAre(later->bytes().subspan(64 * kKiB, 64 * kKiB), 2));
+}
+
 TEST_F(LendingMemory, LanesThatTakeTheSameSlabsAtOnceLoseNothing) {
   for (int round = 1; round <= 20; ++round) {
     std::vector<std::thread> lanes;
@@ -135,6 +148,19 @@ TEST_F(LendingMemory, LanesThatTakeTheSameSlabsAtOnceLoseNothing) {
       EXPECT_TRUE(AllAre(Read(slab * kSlabBytes, 256 * kKiB), round));
     }
   }
+}
+
+TEST(OwnedPagesTest, AForgottenOwnerMakesRoomForAnother) {
+  const auto region = std::move(*mem::Region::Make({.bytes = 2 * kSlabBytes, .shareable = false}));
+  if (region->page_kind() == mem::PageKind::kHuge) GTEST_SKIP() << "on reserved hugepages";
+  OwnedPages pages(region->bytes(), {.most_owners = 1});
+  ASSERT_TRUE(pages.Own(0, 4096, 1));
+  ASSERT_EQ(pages.Of(2), nullptr);
+  pages.Forget(2);  // never had anything
+  pages.Forget(1);
+  EXPECT_EQ(pages.At(0), region->bytes().data());
+  ASSERT_TRUE(pages.Own(0, 4096, 2));
+  EXPECT_NE(pages.Of(2), nullptr);
 }
 
 TEST(OwnedPagesTest, WhoeverIsOneTooManyHasItsBytesWhereNobodyLooks) {

@@ -87,4 +87,18 @@ void OwnedPages::Trim(std::uint32_t owner) {
   }
 }
 
+void OwnedPages::Forget(std::uint32_t owner) {
+  {
+    MutexLock lock(lent_mutex_);
+    if (!lent_.contains(owner)) return;
+  }
+  for (std::uint64_t slab = 0; slab < owners_.size(); ++slab) {
+    if (owners_[slab].load(std::memory_order_acquire) != owner) continue;
+    MutexLock lock(MutexOf(slab));
+    if (owners_[slab].load(std::memory_order_relaxed) == owner) Empty(slab);
+  }
+  MutexLock lock(lent_mutex_);
+  lent_.erase(owner);
+}
+
 }  // namespace kvpool::device

@@ -41,6 +41,9 @@ class OwnedPages {
   const mem::LentMemory* Of(std::uint32_t owner);
   // Gives back pages that borrowers made in an owner's memory by reading behind others' slabs.
   void Trim(std::uint32_t owner);
+  // The owner's slabs are nobody's, and empty; its memory goes as soon as no borrower has it. Nobody
+  // reads or writes there. Looks at every slab.
+  void Forget(std::uint32_t owner);
 
  private:
   bool Move(std::uint64_t slab, std::uint32_t owner);
