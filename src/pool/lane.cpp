@@ -72,7 +72,7 @@ Result<std::unique_ptr<LaneQueue>> Lane::OpenQueue(DeviceSlot& slot) {
   auto queue = slot.device->OpenQueue({.event_fd = event_fd_, .registered = options_.registered});
   if (!queue) return tl::unexpected(queue.error());
   return std::make_unique<LaneQueue>(slot, std::move(*queue), *staging_, options_.detacher,
-                                     options_.verify);
+                                     options_.verify, *options_.log);
 }
 
 // Before it gets anything to do on a device that stands in another's place. Where no queue can be

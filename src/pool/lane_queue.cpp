@@ -1,8 +1,9 @@
 #include "pool/lane_queue.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
-#include <cstdio>
 
 #include "base/check.h"
 #include "base/keep.h"
@@ -27,7 +28,7 @@ std::uint32_t MaxRunBytes(const DeviceSlot& slot, const device::Traits& traits) 
 }  // namespace
 
 LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, Staging& staging,
-                     mem::Detacher* detacher, bool verify)
+                     mem::Detacher* detacher, bool verify, const Log& log)
     : slot_(slot),
       replaced_(slot.replaced.load(std::memory_order_acquire)),
       traits_(slot.device->traits()),
@@ -35,6 +36,7 @@ LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, Sta
       staging_(staging),
       detacher_(detacher),
       verify_(verify),
+      log_(log),
       max_run_bytes_(MaxRunBytes(slot, traits_)),
       watch_(*slot.speed, traits_.depth, slot.bytes_read, slot.bytes_written),
       done_(kAtOnce) {
@@ -51,11 +53,13 @@ LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, Sta
 LaneQueue::~LaneQueue() {
   KVPOOL_CHECK(Idle());
   if (!Awaits()) return;
-  std::fprintf(
-      stderr,
-      "kvpool: device %s still holds %u transfers that were given up: their memory is kept "
-      "until the process ends\n",
-      slot_.config.name.c_str(), abandoned_);
+  const std::string& name = slot_.config.name;
+  log_({.level = LogLevel::kWarning,
+        .event = "transfers_kept",
+        .message = fmt::format("device \"{}\" still holds {} transfers that were given up: their "
+                               "memory is kept until the process ends",
+                               name, abandoned_),
+        .fields = {{"device", name}, {"transfers", fmt::to_string(abandoned_)}}});
   slot_.held_on.store(true);
   KeepForEver(std::move(queue_));
   for (auto& transfer : transfers_) KeepForEver(std::move(transfer));

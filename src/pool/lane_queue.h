@@ -7,6 +7,7 @@
 
 #include "base/checksum.h"
 #include "base/clock.h"
+#include "base/log_event.h"
 #include "device/device.h"
 #include "mem/detacher.h"
 #include "pool/device_slot.h"
@@ -30,10 +31,10 @@ namespace kvpool::pool {
 // Threads: the lane's.
 class LaneQueue {
  public:
-  // `detacher`: nullptr: a direct read is waited for however long it takes.
+  // `detacher`: nullptr: a direct read is waited for however long it takes. `log` outlives it.
   LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, Staging& staging,
-            mem::Detacher* detacher, bool verify);
-  // What the device still holds is kept for ever.
+            mem::Detacher* detacher, bool verify, const Log& log);
+  // What the device still holds is kept for ever, with an event in the log.
   ~LaneQueue();
 
   void Add(DeviceBatch& batch);
@@ -110,6 +111,7 @@ class LaneQueue {
   Staging& staging_;
   mem::Detacher* const detacher_;
   const bool verify_;
+  const Log& log_;
   const std::uint32_t max_run_bytes_;
   BusyWatch watch_;
   WaitingWork waiting_;

@@ -94,11 +94,11 @@ Result<std::unique_ptr<Pool>> Pool::Open(const Config& config) {
   return std::unique_ptr<Pool>(std::move(*pool));
 }
 
-Result<std::unique_ptr<pool::PoolImpl>> pool::OpenOwn(const Config& config, Say say) {
+Result<std::unique_ptr<pool::PoolImpl>> pool::OpenOwn(const Config& config, Log log) {
   if (config.create_if_missing && NothingThere(config)) {
     if (auto created = Pool::Create(config); !created) return tl::unexpected(created.error());
   }
-  return PoolImpl::Open(config, Clock::Monotonic(), std::move(say));
+  return PoolImpl::Open(config, Clock::Monotonic(), std::move(log));
 }
 
 namespace pool {
@@ -160,10 +160,10 @@ Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, c
 }  // namespace
 
 Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clock& clock,
-                                                 Say say) {
+                                                 Log log) {
   if (auto valid = Validated(config); !valid) return tl::unexpected(valid.error());
   PoolParts parts{.config = config, .clock = &clock};
-  parts.say = std::move(say);
+  parts.log = std::move(log);
   auto drives = FindDrives(config, CatalogsPool(config));
   if (!drives) return tl::unexpected(drives.error());
   auto devices = OpenDevices(config, clock, *drives);
@@ -237,7 +237,7 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
       return tl::unexpected(restored.error());
     }
   }
-  auto recorder = Recorder::Make(*store_, slots_, std::move(catalog), clock_, say_);
+  auto recorder = Recorder::Make(*store_, slots_, std::move(catalog), clock_, log_);
   if (!recorder) return tl::unexpected(recorder.error());
   recorder_ = std::move(*recorder);
   return {};

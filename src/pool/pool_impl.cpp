@@ -55,7 +55,7 @@ PoolImpl::PoolImpl(PoolParts parts)
       threads_(parts.threads),
       staging_(std::move(parts.staging)),
       make_drive_(std::move(parts.make_drive)),
-      say_(std::move(parts.say)),
+      log_(std::move(parts.log)),
       detacher_(parts.detacher != nullptr ? parts.detacher : &page_detacher_) {
   for (PoolParts::OpenedDevice& one : parts.devices) {
     auto slot = std::make_unique<DeviceSlot>(one.config);
@@ -171,7 +171,8 @@ Result<std::shared_ptr<Memory>> PoolImpl::Register(std::span<std::byte> bytes) {
 }
 
 Result<std::unique_ptr<Lane>> PoolImpl::MakeLane(std::span<const std::size_t> devices) const {
-  return Lane::Make({.clock = &clock_,
+  return Lane::Make({.log = &log_,
+                     .clock = &clock_,
                      .verify = config_.verify,
                      .registered = registered_.get(),
                      .detacher = detacher_,

@@ -49,15 +49,15 @@ struct PoolParts {
   std::function<std::span<std::byte>()> staging;
   // Labels and opens the drive that takes another's place. Empty: what its configuration names.
   MakeDrive make_drive;
-  // What people should know while the pool runs, in one sentence. Threads: the pool's.
-  Say say = SayOnStderr;
+  // What people should know while the pool runs and when it closes.
+  Log log = LogOnStderr;
 };
 
 // Threads: any, after Open. Without threads: one.
 class PoolImpl final : public Pool {
  public:
   static Result<std::unique_ptr<PoolImpl>> Open(const Config& config, const Clock& clock,
-                                                Say say = SayOnStderr);
+                                                Log log = LogOnStderr);
   static Result<std::unique_ptr<PoolImpl>> Open(PoolParts parts);
   ~PoolImpl() override;
 
@@ -131,7 +131,7 @@ class PoolImpl final : public Pool {
   const bool threads_;
   const std::function<std::span<std::byte>()> staging_;
   const MakeDrive make_drive_;
-  const Say say_;
+  const Log log_;
   Mutex devices_mutex_;  // one device is removed or replaced at a time
   std::uint64_t lost_at_open_ = 0;
   bool stopping_ = false;  // of a pool without threads
@@ -152,7 +152,7 @@ class PoolImpl final : public Pool {
 };
 
 // As Pool::Open of a configuration without a socket.
-Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config, Say say = SayOnStderr);
+Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config, Log log = LogOnStderr);
 
 struct LaneNeed {
   bool mapped = false;  // the processor copies its bytes
