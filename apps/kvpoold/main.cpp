@@ -27,8 +27,18 @@ constexpr int kExitUsage = 2;
 // The devices are this process' own.
 Result<std::unique_ptr<pool::PoolImpl>> OpenPool(Config config, const Options& options) {
   config.socket.clear();
-  return pool::OpenOwn(config, [options](const LogEvent& event) { options.Log(event); },
-                       pool::Lending::kToClients);
+  auto pool = pool::OpenOwn(config, [options](const LogEvent& event) { options.Log(event); },
+                            pool::Lending::kToClients);
+  if (!pool) return pool;
+  for (const DeviceInfo& device : (*pool)->info().devices) {
+    if (device.state != DeviceState::kDrained) continue;
+    options.Log({.level = LogLevel::kError,
+                 .event = "device_drained",
+                 .message = fmt::format("device \"{}\" does not serve: {}", device.name,
+                                        device.state_reason),
+                 .fields = {{"device", device.name}, {"reason", device.state_reason}}});
+  }
+  return pool;
 }
 
 // Clients' channels and regions take descriptors, more of them than a shell's limit allows.

@@ -41,8 +41,10 @@ Recorder::Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> sl
       clock_(clock),
       log_(std::move(log)),
       catalog_(std::move(catalog)),
-      drains_(slots.size()),
-      next_ns_(clock.NowNs() + kIntervalNs) {}
+      next_ns_(clock.NowNs() + kIntervalNs) {
+  // Whoever opens a pool without a drive says so in its own words.
+  for (const auto& slot : slots) drains_.push_back(slot->health.drains());
+}
 
 Result<std::unique_ptr<Recorder>> Recorder::Make(Store& store,
                                                  std::span<const std::unique_ptr<DeviceSlot>> slots,

@@ -226,8 +226,13 @@ class Options(DaemonTest):
             self.daemon.pool.write_text(POOL + faults)
             self.daemon.start_again(("--log", "json"))
             counts_of(load(self.daemon, 1, 1))
+
+            def logged():
+                counts_of(load(self.daemon, 2, 0.3))
+                return "device_drained" in self.daemon.log.read_text()
+
             if drained:
-                wait_for("it is drained", lambda: "device_drained" in self.daemon.log.read_text())
+                wait_for("it is drained", logged)
             self.daemon.stop()
             lines = [json.loads(line) for line in self.daemon.log.read_text().splitlines()]
             events = [line for line in lines if line["event"] == "device_drained"]
@@ -236,6 +241,21 @@ class Options(DaemonTest):
                 self.assertEqual("error", event["level"])
                 self.assertIn("transfers in a row failed", event["reason"])
                 self.assertIn(event["reason"], event["message"])
+
+    def test_a_drive_that_is_not_there_is_in_the_log(self):
+        self.daemon.stop()
+        self.daemon.log.write_text("")
+        other = '[[device]]\nname = "other"\nkind = "file"\npath = "other"\ncapacity = "64MiB"\n' \
+                'read_bandwidth = "1GB/s"\nwrite_bandwidth = "1GB/s"\naccept_buffered = true\n'
+        self.daemon.pool.write_text(POOL.replace('"catalog"', '"catalog2"').replace("ssd.pool", "ssd2.pool") + other)
+        self.daemon.start_again()
+        self.assertNotIn("does not serve", self.daemon.log.read_text())
+        self.daemon.stop()
+        (self.daemon.folder / "other").unlink()
+        self.daemon.start_again(("--log", "json"))
+        self.daemon.stop()
+        lines = [json.loads(line) for line in self.daemon.log.read_text().splitlines() if line.startswith("{")]
+        self.assertEqual(["other"], [line["device"] for line in lines if line["event"] == "device_drained"])
 
 
 class Top(DaemonTest):
