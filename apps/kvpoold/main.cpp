@@ -11,9 +11,9 @@
 #include <exception>
 #include <map>
 
-#include "apps/kvpoold/default_config.h"
-#include "apps/kvpoold/logger.h"
 #include "apps/kvpoold/notify.h"
+#include "apps/kvpoold/options.h"
+#include "apps/kvpoold/reload.h"
 #include "base/clock.h"
 #include "server/server.h"
 #include "web/web_server.h"
@@ -24,40 +24,21 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 
-struct Options {
-  std::filesystem::path pool;
-  std::filesystem::path socket;
-  std::string metrics;
-  LogFormat format = LogFormat::kText;
-
-  void Log(const LogEvent& event) const { WriteLog(format, event); }
-};
-
-Result<Config> LoadConfig(const Options& options) {
-  auto config = options.pool.empty() ? DefaultConfig() : Config::Load(options.pool);
-  if (!config) return config;
-  if (!options.socket.empty()) config->socket = std::filesystem::absolute(options.socket);
-  if (!options.metrics.empty()) config->metrics = options.metrics;
-  if (config->socket.empty()) {
-    return Fail(Status::kInvalid,
-                fmt::format("{} names no socket: set socket in its [pool], or use --socket",
-                            options.pool.string()));
-  }
-  if (config->devices.empty()) {
-    return Fail(Status::kInvalid,
-                fmt::format("{} has no device: it is a client's pool file; name the one with the "
-                            "devices",
-                            options.pool.string()));
-  }
-  return config;
-}
-
 // The devices are this process' own.
 Result<std::unique_ptr<pool::PoolImpl>> OpenPool(Config config, const Options& options) {
   config.socket.clear();
-  return pool::OpenOwn(config, [options](const std::string& sentence) {
-    options.Log({.level = LogLevel::kWarning, .event = "pool", .message = sentence});
-  });
+  auto pool = pool::OpenOwn(config, [options](const LogEvent& event) { options.Log(event); },
+                            pool::Lending::kToClients);
+  if (!pool) return pool;
+  for (const DeviceInfo& device : (*pool)->info().devices) {
+    if (device.state != DeviceState::kDrained) continue;
+    options.Log({.level = LogLevel::kError,
+                 .event = "device_drained",
+                 .message = fmt::format("device \"{}\" does not serve: {}", device.name,
+                                        device.state_reason),
+                 .fields = {{"device", device.name}, {"reason", device.state_reason}}});
+  }
+  return pool;
 }
 
 // Clients' channels and regions take descriptors, more of them than a shell's limit allows.
@@ -76,52 +57,6 @@ int TakeSignals() {
   ::sigprocmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   return ::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-// Everything else shapes what is open: devices, the catalog, which tenants there are.
-bool OnlyTenantsDiffer(const Config& fresh, Config config) {
-  const auto same_name = [](const TenantConfig& a, const TenantConfig& b) {
-    return a.name == b.name;
-  };
-  const bool same_tenants = std::equal(fresh.tenants.begin(), fresh.tenants.end(),
-                                       config.tenants.begin(), config.tenants.end(), same_name);
-  config.tenants = fresh.tenants;
-  return same_tenants && fresh == config;
-}
-
-// Takes over what a daemon that runs can of a changed file: what its tenants may do. What to say.
-LogEvent TakeOver(server::Server& server, Config fresh, Config& config) {
-  LogEvent said{.event = "reload", .message = "the pool file has not changed"};
-  if (fresh == config) return said;
-  if (!OnlyTenantsDiffer(fresh, config)) {
-    said.level = LogLevel::kWarning;
-    said.message =
-        "the pool file has changed by more than users, groups, quota, weight and readers of its "
-        "tenants, and nothing is taken over: start the daemon again, its clients come back by "
-        "themselves";
-    return said;
-  }
-  if (auto changed = server.Change(fresh.tenants); !changed) {
-    said.level = LogLevel::kError;
-    said.message = "the pool file is not taken over: " + changed.error().message;
-    return said;
-  }
-  config = std::move(fresh);
-  said.message = "the tenants of the changed pool file are taken over";
-  return said;
-}
-
-void Reload(server::Server& server, const Options& options, Config& config) {
-  Notify("RELOADING=1");
-  auto fresh = LoadConfig(options);
-  if (fresh) {
-    options.Log(TakeOver(server, std::move(*fresh), config));
-  } else {
-    options.Log({.level = LogLevel::kError,
-                 .event = "reload",
-                 .message = "the pool file is not taken over: " + fresh.error().message});
-  }
-  Notify("READY=1");
 }
 
 // Until a signal says to stop.

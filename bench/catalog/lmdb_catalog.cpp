@@ -43,6 +43,7 @@ class LmdbCatalog final : public catalog::Catalog {
   }
 
   Result<std::uint32_t> SpaceId(const SpaceSpec& /*spec*/) override { return 1; }
+  Result<void> Forget(std::span<const std::uint32_t> /*spaces*/) override { return {}; }
   Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() override { return {}; }
   Result<std::uint64_t> HighestGeneration() override { return 0; }
 

@@ -90,7 +90,7 @@ class Run {
     const std::uint64_t bytes = options.context_mib * kMiB;
     space_ = pool_->OpenSpace({.model = "faults", .layers = 32}).value();
     channel_ = pool_->OpenChannel({}).value();
-    allocated_ = pool_->Allocate(bytes, -1).value();
+    allocated_ = pool_->Allocate(bytes, -1, false).value();
     plain_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, bytes)));
     std::byte* const memory = plain ? plain_.get() : allocated_->bytes().data();
     std::memset(memory, 7, bytes);

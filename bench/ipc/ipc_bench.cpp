@@ -5,6 +5,7 @@
 //   kvpool_ipc_bench POOL.toml [rounds]
 #include <fmt/format.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,6 +36,15 @@ T Must(Result<T> result) {
   std::exit(1);
 }
 
+double CpuSeconds() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
+}
+
 double Median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values.empty() ? 0 : values[values.size() / 2];
@@ -43,8 +53,8 @@ double Median(std::vector<double> values) {
 // What each side does, by the same calls.
 class User {
  public:
-  explicit User(Pool& pool) : pool_(pool), channel_(Must(pool.OpenChannel())) {
-    space_ = Must(pool.OpenSpace(kSpec));
+  explicit User(Pool& pool, const SpaceSpec& spec = kSpec)
+      : pool_(pool), channel_(Must(pool.OpenChannel())), space_(Must(pool.OpenSpace(spec))) {
     memory_ = Must(pool.Allocate(kBlocks * kBlockBytes));
     for (std::size_t i = 0; i < kBlocks; ++i) {
       names_.push_back(fmt::format("{:032x}", i));  // as a chain hash is
@@ -53,7 +63,8 @@ class User {
     keys_.assign(names_.begin(), names_.end());
   }
 
-  void Put() {
+  // Seconds.
+  double Put() {
     const auto words = memory_->bytes();
     for (std::size_t i = 0; i < words.size(); i += 8) std::memcpy(&words[i], &i, 8);
     PutRequest put;
@@ -61,8 +72,18 @@ class User {
     put.keys = keys_;
     put.from = segments_;
     put.ordinal = 0;
+    const std::int64_t begin = Clock::Monotonic().NowNs();
     Do(put);
+    const double seconds = 1e-9 * static_cast<double>(Clock::Monotonic().NowNs() - begin);
     Count(put);
+    return seconds;
+  }
+  void Drop() {
+    DropRequest drop;
+    drop.space = space_;
+    drop.keys = keys_;
+    Do(drop);
+    Count(drop);
   }
   // Seconds.
   double Get() {
@@ -76,6 +97,22 @@ class User {
     Count(get);
     return seconds;
   }
+  // Seconds, until all is leased.
+  double Lease() {
+    GetRequest get;
+    get.space = space_;
+    get.keys = keys_;
+    get.into = segments_;
+    get.lease = true;
+    const std::int64_t begin = Clock::Monotonic().NowNs();
+    Do(get);
+    const double seconds = 1e-9 * static_cast<double>(Clock::Monotonic().NowNs() - begin);
+    Count(get);
+    Look(get);
+    channel_->Release(get);
+    return seconds;
+  }
+  double leased_bytes() const { return static_cast<double>(leased_bytes_); }
   // Microseconds.
   double Match() {
     const std::int64_t begin = Clock::Monotonic().NowNs();
@@ -112,6 +149,19 @@ class User {
     Request* done = nullptr;
     while (channel_->Poll({&done, 1}) == 0) channel_->Wait(std::chrono::seconds(1));
   }
+  // Each block begins with its place.
+  void Look(const GetRequest& get) {
+    leased_bytes_ = 0;
+    for (std::size_t i = 0; i < kBlocks; ++i) {
+      const std::size_t place = i * kBlockBytes;
+      const auto views = get.views(i);
+      wrong_ += std::memcmp(views[0].data, &place, sizeof place) == 0 ? 0 : 1;
+      for (const Segment& view : views) {
+        const auto offset = static_cast<std::size_t>(view.data - memory_->bytes().data());
+        if (offset >= memory_->bytes().size()) leased_bytes_ += view.bytes;
+      }
+    }
+  }
   void Count(const Request& request) {
     for (const Status status : request.results()) wrong_ += status == Status::kOk ? 0 : 1;
   }
@@ -124,6 +174,7 @@ class User {
   std::vector<Key> keys_;
   std::vector<Segment> segments_;
   std::uint64_t wrong_ = 0;
+  std::uint64_t leased_bytes_ = 0;
 };
 
 // The client's process: a letter in, a number out.
@@ -136,6 +187,9 @@ class User {
     if (write(orders, &answer, sizeof answer) != sizeof answer) _exit(1);
     if (read(orders, &order, 1) != 1) _exit(0);
     if (order == 'g') answer = user.Get();
+    if (order == 'l') answer = user.Lease();
+    if (order == 'b') answer = user.leased_bytes();
+    if (order == 'c') answer = CpuSeconds();
     if (order == 'm') answer = user.Match();
     if (order == '1') answer = user.GetOne();
     if (order == 'w') answer = static_cast<double>(user.wrong());
@@ -201,6 +255,60 @@ void Compare(User& here, const RemoteUser& there, int rounds) {
   if (wrong != 0) std::exit(1);
 }
 
+// What both processes spend on it.
+struct Spent {
+  double wall_s = 0;
+  double cpu_s = 0;
+};
+Spent Spend(const RemoteUser& there, char order) {
+  const double before = CpuSeconds() + there.Ask('c');
+  const double wall_s = there.Ask(order);
+  return {wall_s, CpuSeconds() + there.Ask('c') - before};
+}
+
+void CompareLeases(const RemoteUser& there, int rounds) {
+  constexpr double kGiBs = static_cast<double>(kBlocks * kBlockBytes) / kGiB;
+  std::vector<double> wall_ratio, copied_cpu, leased_cpu, gbps;
+  for (int round = 0; round < rounds; ++round) {
+    const Spent copied = Spend(there, 'g');
+    const Spent leased = Spend(there, 'l');
+    wall_ratio.push_back(copied.wall_s / leased.wall_s);
+    gbps.push_back(kGiBs * kGiB / leased.wall_s / 1e9);
+    copied_cpu.push_back(copied.cpu_s / kGiBs);
+    leased_cpu.push_back(leased.cpu_s / kGiBs);
+  }
+  fmt::print(
+      "the same with a lease: {:.2f} GB/s, {:.2f} of the copying one; {:.3f} CPU s/GiB beside "
+      "{:.3f}; "
+      "{:.0f} MiB in place\n",
+      Median(gbps), Median(wall_ratio), Median(leased_cpu), Median(copied_cpu),
+      there.Ask('b') / kMiB);
+}
+
+// Slabs that one space has had and another takes get new pages. Each goes through all of the
+// memory.
+void ComparePuts(pool::PoolImpl& pool, User& here, int rounds) {
+  if (pool.info().devices.size() != 1 || pool.memory_bytes() == 0) return;
+  User other(pool, {.model = "other", .dtype = "bf16", .layers = 32});
+  const std::uint64_t puts = pool.memory_bytes() / (kBlocks * kBlockBytes) + 1;
+  const auto fill = [&](User& user) {
+    std::vector<double> gbps;
+    for (std::uint64_t i = 0; i < puts; ++i) {
+      gbps.push_back(1e-9 * static_cast<double>(kBlocks * kBlockBytes) / user.Put());
+      user.Drop();
+    }
+    return Median(gbps);
+  };
+  std::vector<double> own, taken;
+  for (int round = 0; round < rounds; ++round) {
+    taken.push_back(fill(other));
+    taken.push_back(fill(here));
+    own.push_back(fill(here));
+  }
+  fmt::print("put in-process: {:.2f} GB/s into slabs of the space, {:.2f} GB/s into another's\n",
+             Median(own), Median(taken));
+}
+
 int Main(int argc, char** argv) {
   if (argc < 2) {
     fmt::print(stderr, "usage: kvpool_ipc_bench POOL.toml [rounds]\n");
@@ -212,14 +320,17 @@ int Main(int argc, char** argv) {
   client.socket = config.socket.empty() ? std::string(argv[1]) + ".sock" : config.socket.string();
   config.socket.clear();
   const RemoteUser there(client);
-  const auto pool = Must(pool::OpenOwn(config));
+  const auto pool = Must(pool::OpenOwn(config, pool::LogOnStderr, pool::Lending::kToClients));
   const auto server = Must(server::Server::Listen(*pool, {.socket = client.socket}));
   const int stop = eventfd(0, EFD_CLOEXEC);
   std::thread serving([&] { server->Serve(stop); });
   User here(*pool);
+  ComparePuts(*pool, here, rounds);
   here.Put();
   there.Ask('h');
   Compare(here, there, rounds);
+  CompareLeases(there, rounds);
+  if (there.Ask('w') != 0) return 1;
   const std::uint64_t one = 1;
   if (write(stop, &one, sizeof one) != sizeof one) return 1;
   serving.join();

@@ -16,7 +16,7 @@ TOKEN_BYTES = 128 << 10  # of model.py
 CHUNK_TOKENS = 128
 LMCACHE = {"lmcache": {"type": "fs_native"}, "lmcache-direct": {"type": "fs_native", "use_odirect": True},
            "lmcache-kvpool": None}
-NAMES = ("recompute", "fs", "kvpool", *LMCACHE)
+NAMES = ("recompute", "fs", "kvpool", "kvpool-direct", *LMCACHE)
 PATIENCE_S = 3600  # the machine may be busy, or stopped for a while
 
 
@@ -117,7 +117,8 @@ def tiers(place, names):
     """vLLM's own tiering with these tiers, at the settings that suit `fs`: it takes O_DIRECT by itself, and reads a
     prompt's chunks one after the other, whatever its threads, so large chunks."""
     known = {"fs": {"type": "fs", "root_dir": str(place.folder / "fs")},
-             "kvpool": {"type": "KVPoolTier", "module_path": "kvpool.vllm", "pool": str(place.pools["kvpool"])}}
+             **{name: {"type": "KVPoolTier", "module_path": "kvpool.vllm", "pool": str(place.pools[name])}
+                for name in ("kvpool", "kvpool-direct") if name in place.pools}}  # whose chunks the direct path finds
     return [known[name] for name in names]
 
 
@@ -127,12 +128,21 @@ def offloading(place, names, tokens, chunk_tokens):
         "cpu_bytes_to_use": tokens * TOKEN_BYTES * 5 // 4, "secondary_tiers": tiers(place, names)}}
 
 
+def direct(place, tokens, chunk_tokens):
+    """As much memory as the tiers have for their rows."""
+    return {"kv_connector": "OffloadingConnector", "kv_connector_extra_config": {
+        "spec_name": "KVPoolOffloadingSpec", "spec_module_path": "kvpool.vllm", "block_size": chunk_tokens,
+        "staging_bytes": tokens * TOKEN_BYTES * 5 // 4, "pool": str(place.pools["kvpool-direct"])}}
+
+
 def start(place, name, tokens, chunk_tokens=CHUNK_TOKENS):
     """The engine of one method. Those of LMCache store by themselves; for the others see fill."""
     if name == "recompute":
         return Engine(place, name, tokens)
     if name in LMCACHE:
         return LMCacheEngine(place, name, tokens, LMCACHE[name])
+    if name == "kvpool-direct":
+        return Engine(place, name, tokens, direct(place, tokens, chunk_tokens))
     return Engine(place, name, tokens, offloading(place, [name], tokens, chunk_tokens))
 
 

@@ -15,6 +15,8 @@ import time
 
 VOCABULARY = 1024
 PATIENCE_S = 600
+TIER_READS = tuple((f"vllm:kv_offload_tiering_read_{tier}_total", f"vllm:kvpool_fetch{direct}_total")
+                   for tier, direct in (("bytes", "ed_bytes"), ("time", "_seconds")))
 
 
 def prompt(context, tokens, hit, tail):
@@ -60,11 +62,10 @@ class Engine:
 
     @staticmethod
     def tier_reads():
-        """(bytes, seconds) that vLLM counts for loads from a secondary tier, since the engine began."""
+        """(bytes, seconds) of loads from a secondary tier, or into the direct path's rows, since the engine began."""
         from prometheus_client import REGISTRY
         samples = [sample for family in REGISTRY.collect() for sample in family.samples]
-        return [sum(sample.value for sample in samples if sample.name == f"vllm:kv_offload_tiering_read_{what}_total")
-                for what in ("bytes", "time")]
+        return [sum(sample.value for sample in samples if sample.name in names) for names in TIER_READS]
 
     def answer(self, context, tokens, hit, tail, generate):
         from vllm import SamplingParams

@@ -5,7 +5,9 @@ import statistics
 import page
 import pairs
 
-ABOUT = {"recompute": "plain vLLM, nothing stored", "fs": "vLLM's own tier, O_DIRECT", "kvpool": "kvpool.vllm",
+ABOUT = {"recompute": "plain vLLM, nothing stored", "fs": "vLLM's own tier, O_DIRECT",
+         "kvpool": "kvpool.vllm, behind vLLM's host memory",
+         "kvpool-direct": "kvpool.vllm, the direct path",
          "lmcache": "LMCache, fs_native as it comes", "lmcache-direct": "LMCache, fs_native with O_DIRECT",
          "lmcache-kvpool": "LMCache, kvpool.lmcache"}
 BEDS = {"one": "One drive", "several": "Several unequal drives, slowed down by the kernel"}
@@ -23,6 +25,10 @@ def figures(rows, speeds):
             rows, "kvpool", "fs", "ttft_s", {"bed": "one", "hit": hit}), at_most=1.05, least=20),
         pairs.Figure("one drive: load time of kvpool over fs", pairs.pairs(
             rows, "kvpool", "fs", "tier_s", {"bed": "one", "hit": hit})),
+        pairs.Figure("one drive: TTFT of kvpool's direct path over its tier", pairs.pairs(
+            rows, "kvpool-direct", "kvpool", "ttft_s", {"bed": "one", "hit": hit})),
+        pairs.Figure("one drive: load time of kvpool's direct path over its tier", pairs.pairs(
+            rows, "kvpool-direct", "kvpool", "tier_s", {"bed": "one", "hit": hit})),
         pairs.Figure("several drives: load time of kvpool over fs on the fastest, over the "
                      f"{predicted:.2f} that bandwidths say", loads, at_most=1.10),
         pairs.Figure("several drives: TTFT of kvpool over fs", pairs.pairs(

@@ -4,7 +4,7 @@ import pathlib
 import contenders
 import drives
 
-LOADING = ("fs", "kvpool")  # compared at most: with all pairs; the others run in the first rounds only
+LOADING = ("fs", "kvpool", "kvpool-direct")  # compared at most: with all pairs; the others run in the first rounds only
 
 
 class Wrong(Exception):

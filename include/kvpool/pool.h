@@ -35,6 +35,9 @@ class Memory {
   virtual ~Memory() = default;
   virtual std::span<std::byte> bytes() const = 0;
   virtual std::string description() const = 0;  // "hugepages, locked", "4 KiB pages", ...
+  // Of what was allocated as shareable: the memfd, as long as bytes() and sealed at that size, for
+  // other processes to map. It stays the memory's. -1: the memory is private.
+  virtual int descriptor() const { return -1; }
 };
 
 enum class DeviceState : std::uint8_t {
@@ -147,7 +150,10 @@ class Pool {
   // Key by key. present.size() == keys.size().
   virtual void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const = 0;
 
-  virtual Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node = -1) = 0;
+  // `shareable`: other processes can map it, too (Memory::descriptor), for which it never lies on
+  // reserved hugepages. A daemon's client gets nothing else.
+  virtual Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node = -1,
+                                                   bool shareable = false) = 0;
   // Prepares the caller's own memory for transfers as far as it allows; any memory works without.
   virtual Result<std::shared_ptr<Memory>> Register(std::span<std::byte> bytes) = 0;
 

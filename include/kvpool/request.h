@@ -93,7 +93,8 @@ class GetRequest : public Request {
 
   // Hands out memory-resident units in place, without a copy: views(i) then points into the pool,
   // read-only, until Channel::Release(get). Units on drives still land in `into`, which is host
-  // memory then.
+  // memory then, and so does what a daemon does not lease to its client (docs/daemon.md): then
+  // `into` has room for whole blocks.
   bool lease = false;
 
   Priority priority = Priority::kForeground;

@@ -30,8 +30,9 @@ class Pool:
         """Opens the space of blocks that agree in all of this. A block is `layers` equal runs of bytes, layer 0
         first; 1 where that is unknown. `owner`: a tenant of the daemon's; empty: the client's own."""
     def channel(self) -> "Channel": ...
-    def allocate(self, nbytes: int, *, numa_node: int = -1) -> "Memory":
-        """2 MiB-aligned memory for transfers without a copy (buffer protocol, DLPack via memoryview)."""
+    def allocate(self, nbytes: int, *, numa_node: int = -1, shareable: bool = False) -> "Memory":
+        """2 MiB-aligned memory for transfers without a copy (buffer protocol, DLPack via memoryview). `shareable`: a
+        memfd, which other processes can map by Memory.fileno(); a daemon's client gets nothing else."""
     def register(self, buffer: Buffer) -> "Registration":
         """Prepares the caller's memory; keep the result for as long as it is used."""
     def info(self) -> dict[str, Any]:
@@ -50,6 +51,9 @@ class Memory:
         """What it is made of, such as "hugepages, locked"."""
     @property
     def nbytes(self) -> int: ...
+    def fileno(self) -> int:
+        """Of shareable memory: its memfd, sealed at nbytes, for other processes to map; closed with the memory.
+        Raises Unsupported where it is private."""
     def __buffer__(self, flags: int) -> memoryview: ...
 
 class Registration:

@@ -23,6 +23,15 @@ py::buffer_info BufferOf(PoolMemory& memory) {
                          static_cast<py::ssize_t>(bytes.size()));
 }
 
+int FileOf(const PoolMemory& memory) {
+  const int descriptor = memory.memory().descriptor();
+  if (descriptor < 0) {
+    Raise(Status::kUnsupported,
+          "this memory is private to its process: allocate it with shareable=True");
+  }
+  return descriptor;
+}
+
 }  // namespace
 
 void BindMemory(py::module_& module) {
@@ -43,6 +52,9 @@ void BindMemory(py::module_& module) {
       "A writable buffer of bytes: memoryview(memory), numpy.frombuffer(memory), "
       "torch.frombuffer(memory, dtype=...).")
       .def_buffer(&BufferOf)
+      .def("fileno", &FileOf,
+           "Of shareable memory: its memfd, sealed at nbytes, for other processes to map. It is "
+           "closed with the memory.")
       .def_property_readonly(
           "nbytes", [](const PoolMemory& memory) { return memory.memory().bytes().size(); },
           "Its length.")

@@ -135,7 +135,11 @@ void BindPool(py::module_& module) {
            "empty: the client's own.")
       .def("channel", &ChannelCore::Open, "Opens a channel for asynchronous requests.")
       .def("allocate", &Allocate, arg("nbytes"), py::kw_only(), arg("numa_node") = -1,
-           "2 MiB-aligned memory for transfers without a copy, on hugepages where free.")
+           arg("shareable") = false,
+           "2 MiB-aligned memory for transfers without a copy, on hugepages where free. "
+           "`shareable`: "
+           "a memfd, which other processes can map by Memory.fileno(). A daemon's client gets "
+           "nothing else.")
       .def(
           "register",
           [](PoolHandle& handle, py::handle buffer) {

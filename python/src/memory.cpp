@@ -13,13 +13,14 @@ PoolMemory::~PoolMemory() {
   if (generation_ != ForkGeneration()) (void)new std::shared_ptr<Memory>(std::move(memory_));
 }
 
-std::unique_ptr<PoolMemory> Allocate(PoolHandle& handle, std::int64_t nbytes, int numa_node) {
+std::unique_ptr<PoolMemory> Allocate(PoolHandle& handle, std::int64_t nbytes, int numa_node,
+                                     bool shareable) {
   handle.CheckProcess();
   if (nbytes <= 0) Raise(Status::kInvalid, "memory is allocated by a number of bytes above 0");
   Result<std::shared_ptr<Memory>> memory;
   {
     const UnlockedUse use(handle.uses(), kThePool);
-    memory = handle.pool().Allocate(static_cast<std::uint64_t>(nbytes), numa_node);
+    memory = handle.pool().Allocate(static_cast<std::uint64_t>(nbytes), numa_node, shareable);
   }
   return std::make_unique<PoolMemory>(ValueOrRaise(std::move(memory)));
 }

@@ -25,7 +25,8 @@ class PoolMemory {
   const std::uint64_t generation_;
 };
 
-std::unique_ptr<PoolMemory> Allocate(PoolHandle& handle, std::int64_t nbytes, int numa_node);
+std::unique_ptr<PoolMemory> Allocate(PoolHandle& handle, std::int64_t nbytes, int numa_node,
+                                     bool shareable);
 
 // The caller's memory, prepared until Release. Threads: one, with the GIL.
 class Registration {

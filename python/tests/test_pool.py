@@ -2,6 +2,8 @@
 import gc
 import os
 import pathlib
+import subprocess
+import sys
 
 import kvpool
 from kvpool import Status
@@ -160,6 +162,16 @@ class Handles(PoolTest):
         self.assertEqual(info["devices"][0]["state"], "serving")
 
 
+# Prints the second MiB of the memory of another process, and leaves a word in its first.
+MAPS = """
+import mmap, os, sys
+path, nbytes = sys.argv[1:]
+memory = mmap.mmap(os.open(path, os.O_RDWR), int(nbytes))
+sys.stdout.buffer.write(memory[1 << 20:2 << 20])
+memory[:5] = b"child"
+"""
+
+
 class Memory(PoolTest):
     def test_memory_of_the_pool_is_a_buffer(self):
         pool = self.open()
@@ -179,6 +191,23 @@ class Memory(PoolTest):
             memory = pool.allocate(1)
         memoryview(memory)[0] = 1
         self.assertEqual(bytes(memoryview(memory)[:1]), b"\x01")
+
+    def test_shareable_memory_is_that_of_whoever_maps_it(self):
+        pool = self.open()
+        memory = pool.allocate(4 << 20, shareable=True)
+        space = pool.space(model="m")
+        block = bytes(range(256)) * 4096
+        space.put([b"k"], [block])
+        self.assertEqual(space.get([b"k"], [memoryview(memory)[1 << 20:2 << 20]]), [Status.OK])
+        read = subprocess.run(
+            [sys.executable, "-c", MAPS, f"/proc/{os.getpid()}/fd/{memory.fileno()}", str(memory.nbytes)],
+            capture_output=True, check=True, timeout=60).stdout
+        self.assertEqual(read, block)
+        self.assertEqual(bytes(memoryview(memory)[:5]), b"child")
+
+    def test_private_memory_has_no_descriptor(self):
+        with self.assertRaisesRegex(kvpool.Unsupported, "shareable=True"):
+            self.open().allocate(1).fileno()
 
     def test_a_registration_keeps_its_buffer(self):
         pool = self.open()

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "catalog/schema.h"
+#include "catalog/space_ids.h"
 #include "catalog/sqlite.h"
 #include "catalog/unfinished.h"
 #include "catalog/units_blob.h"
@@ -47,7 +48,7 @@ class SqliteCatalog final : public Catalog {
  public:
   static Result<std::unique_ptr<Catalog>> Make(Database database) {
     auto catalog = std::unique_ptr<SqliteCatalog>(new SqliteCatalog(std::move(database)));
-    const std::array<std::pair<Statement*, const char*>, 10> statements{{
+    const std::array<std::pair<Statement*, const char*>, 11> statements{{
         {&catalog->begin_, "BEGIN IMMEDIATE"},
         {&catalog->commit_, "COMMIT"},
         {&catalog->add_, "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?)"},
@@ -57,7 +58,8 @@ class SqliteCatalog final : public Catalog {
          " AND rank = ? AND engine = ? AND tenant_salt = ? AND owner = ? AND layers = ?"},
         {&catalog->add_space_,
          "INSERT INTO spaces (model, dtype, layout, layer_group, rank, engine, tenant_salt, owner,"
-         " layers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+         " layers, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"},
+        {&catalog->forget_space_, "DELETE FROM spaces WHERE id = ?"},
         {&catalog->spaces_, kSelectSpaces},
         {&catalog->raise_, "UPDATE pool SET highest_generation = ?"},
         {&catalog->wear_,
@@ -72,6 +74,7 @@ class SqliteCatalog final : public Catalog {
     auto highest = ReadHighest(catalog->database_);
     if (!highest) return tl::unexpected(highest.error());
     catalog->highest_ = *highest;
+    if (auto read = catalog->ReadIds(); !read) return tl::unexpected(read.error());
     return catalog;
   }
 
@@ -81,18 +84,37 @@ class SqliteCatalog final : public Catalog {
                                                 "to {}",
                                                 spec.layers, kMaxLayers));
     }
-    for (int attempt = 0; attempt < 2; ++attempt) {
-      BindSpec(spec, find_space_);
-      const auto found = find_space_.Step();
-      const auto id = found && *found ? find_space_.Integer(0) : 0;
-      find_space_.Reset();
-      if (!found) return tl::unexpected(found.error());
-      if (*found && id >= 1 && id <= kMaxSpaceId) return static_cast<std::uint32_t>(id);
-      if (*found) return Damaged("a space has an id that the catalog never gives out");
-      BindSpec(spec, add_space_);
-      if (const auto added = add_space_.Run(); !added) return tl::unexpected(added.error());
+    BindSpec(spec, find_space_);
+    const auto found = find_space_.Step();
+    const auto known = found && *found ? find_space_.Integer(0) : 0;
+    find_space_.Reset();
+    if (!found) return tl::unexpected(found.error());
+    if (*found && known >= 1 && known <= kMaxSpaceId) return static_cast<std::uint32_t>(known);
+    if (*found) return Damaged("a space has an id that the catalog never gives out");
+    const std::uint32_t id = ids_.Next();
+    if (id == 0) {
+      return Fail(Status::kNoSpace,
+                  fmt::format("{} spaces have blocks or are open, and a pool has no more: drop the "
+                              "blocks of some, or close what has them open",
+                              kMaxSpaceId));
     }
-    return Damaged("a space that was just recorded is not there");
+    BindSpec(spec, add_space_);
+    const auto added = add_space_.Bind(kSpecParameters + 1, std::uint64_t{id}).Run();
+    if (!added) return tl::unexpected(added.error());
+    ids_.Take(id);
+    return id;
+  }
+
+  Result<void> Forget(std::span<const std::uint32_t> spaces) override {
+    if (spaces.empty()) return {};
+    if (auto begun = begin_.Run(); !begun) return begun;
+    for (const std::uint32_t id : spaces) {
+      auto done = forget_space_.Bind(1, std::uint64_t{id}).Run();
+      if (!done) return RollBack(std::move(done));
+    }
+    if (auto committed = commit_.Run(); !committed) return RollBack(std::move(committed));
+    for (const std::uint32_t id : spaces) ids_.Free(id);
+    return {};
   }
 
   Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() override {
@@ -197,6 +219,18 @@ class SqliteCatalog final : public Catalog {
  private:
   explicit SqliteCatalog(Database database) : database_(std::move(database)) {}
 
+  Result<void> ReadIds() {
+    auto ids = database_.Prepare("SELECT id FROM spaces WHERE id >= 1 AND id <= ? ORDER BY id");
+    if (!ids) return tl::unexpected(ids.error());
+    ids->Bind(1, std::uint64_t{kMaxSpaceId});
+    while (true) {
+      const auto row = ids->Step();
+      if (!row) return tl::unexpected(row.error());
+      if (!*row) return {};
+      ids_.Take(static_cast<std::uint32_t>(ids->Integer(0)));
+    }
+  }
+
   // Of what was ever applied and of the rows, should damage have lowered the first.
   static Result<std::uint64_t> ReadHighest(Database& database) {
     std::uint64_t highest = 0;
@@ -211,9 +245,8 @@ class SqliteCatalog final : public Catalog {
     return highest;
   }
 
-  static Result<void> ReadBlocks(Statement& blocks, const std::set<std::uint32_t>& known,
-                                 const std::function<void(BlockRow&&)>& visit,
-                                 std::uint64_t& skipped) {
+  Result<void> ReadBlocks(Statement& blocks, const std::set<std::uint32_t>& known,
+                          const std::function<void(BlockRow&&)>& visit, std::uint64_t& skipped) {
     std::optional<std::uint64_t> before;
     while (true) {
       const auto row = blocks.Step();
@@ -225,6 +258,8 @@ class SqliteCatalog final : public Catalog {
                         (!before || block.generation < *before);
       if (!good) {
         ++skipped;
+        // It stays, and would be a block of whatever space got that id.
+        if (block.space >= 1 && block.space <= kMaxSpaceId) ids_.Take(block.space);
         continue;
       }
       before = block.generation;
@@ -255,8 +290,9 @@ class SqliteCatalog final : public Catalog {
   }
 
   Database database_;
-  Statement begin_, commit_, add_, remove_, find_space_, add_space_, spaces_, raise_, wear_,
-      record_wear_;
+  Statement begin_, commit_, add_, remove_, find_space_, add_space_, forget_space_, spaces_, raise_,
+      wear_, record_wear_;
+  SpaceIds ids_;
   std::uint64_t highest_ = 0;
   std::vector<std::byte> blob_;
 };

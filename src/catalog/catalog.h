@@ -65,9 +65,11 @@ class Catalog {
   virtual ~Catalog() = default;
 
   // The id of a space, made if new, durable when it returns. Specs that differ in any field have
-  // different ids; ids go from 1 to kMaxSpaceId and are never used again. kInvalid: layers not 1 to
-  // kMaxLayers.
+  // different ids, from 1 to kMaxSpaceId: a new one gets the smallest that is free. kInvalid:
+  // layers not 1 to kMaxLayers. kNoSpace: no id is free.
   virtual Result<std::uint32_t> SpaceId(const SpaceSpec& spec) = 0;
+  // Spaces of which no row is left; their ids are free. One transaction, durable when it returns.
+  virtual Result<void> Forget(std::span<const std::uint32_t> spaces) = 0;
   // Those that are good; rows that break a limit are left out, and Load then skips their blocks.
   virtual Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() = 0;
   // The highest generation that an Apply ever named, also where its row is gone since; 0: none.

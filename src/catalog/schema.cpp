@@ -15,6 +15,7 @@ constexpr std::array kSpaceText{&SpaceSpec::model,       &SpaceSpec::dtype, &Spa
                                 &SpaceSpec::layer_group, &SpaceSpec::rank,  &SpaceSpec::engine,
                                 &SpaceSpec::tenant_salt, &SpaceSpec::owner};
 constexpr int kSpaceLayers = static_cast<int>(kSpaceText.size()) + 1;
+static_assert(kSpaceLayers == kSpecParameters);
 
 constexpr const char* kSpacesColumns =
     "(id INTEGER PRIMARY KEY AUTOINCREMENT, model BLOB NOT NULL, dtype BLOB NOT NULL,"
@@ -37,14 +38,11 @@ std::string Schema() {
       kSpacesColumns, kApplicationId, kVersion);
 }
 
-// No id is used twice: what was the highest stays it.
 std::string Upgrade() {
   return fmt::format(
       "CREATE TABLE owned_spaces {};"
       "INSERT INTO owned_spaces (id, model, dtype, layout, layer_group, rank, engine, tenant_salt,"
       " owner, layers) {};"
-      "UPDATE sqlite_sequence SET seq = max(seq, coalesce((SELECT seq FROM sqlite_sequence"
-      " WHERE name = 'spaces'), 0)) WHERE name = 'owned_spaces';"
       "DROP TABLE spaces;"
       "ALTER TABLE owned_spaces RENAME TO spaces;"
       "PRAGMA user_version = {};",

@@ -32,7 +32,8 @@ inline constexpr const char* kSelectFormerSpaces =
 inline constexpr const char* kSelectBlocks =
     "SELECT generation, space, key, block_bytes, ordinal, parent, units FROM blocks ";
 
-// Its fields as parameters 1 to 9.
+// Its fields as parameters 1 to kSpecParameters.
+inline constexpr int kSpecParameters = 9;
 void BindSpec(const SpaceSpec& spec, Statement& statement);
 
 // The current row, of kSelectSpaces, kSelectFormerSpaces or

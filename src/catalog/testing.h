@@ -68,6 +68,26 @@ inline void MakeFormer(const std::filesystem::path& path) {
   ASSERT_TRUE(made) << made.error().message;
 }
 
+inline std::unique_ptr<Catalog> MustOpen(const std::filesystem::path& path) {
+  auto catalog = Catalog::Open(path, kPoolId);
+  EXPECT_TRUE(catalog) << catalog.error().message;
+  return catalog ? std::move(*catalog) : nullptr;
+}
+
+inline std::unique_ptr<Catalog> MustMake(const std::filesystem::path& path) {
+  const auto made = Catalog::Create(path, kPoolId);
+  EXPECT_TRUE(made) << made.error().message;
+  return MustOpen(path);
+}
+
+// Runs SQL on a closed catalog, as damage or another version would.
+inline void Tamper(const std::filesystem::path& path, const char* sql) {
+  auto database = Database::Open(path, false);
+  ASSERT_TRUE(database) << database.error().message;
+  const auto done = database->Execute(sql);
+  ASSERT_TRUE(done) << done.error().message;
+}
+
 // What a catalog should hold, as text that compares.
 using Model = std::map<std::uint64_t, std::string>;
 

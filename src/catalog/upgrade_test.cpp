@@ -53,15 +53,6 @@ TEST_F(UpgradeTest, KeepsItsSpacesAndRows) {
   EXPECT_EQ(ModelOf(*again).value(), model_);
 }
 
-TEST_F(UpgradeTest, NoIdOfASpaceThatIsGoneComesAgain) {
-  {
-    auto database = Database::Open(path_, false);
-    ASSERT_TRUE(database->Execute("DELETE FROM spaces WHERE id = 2"));
-  }
-  auto catalog = Catalog::Open(path_, kPoolId).value();
-  EXPECT_EQ(catalog->SpaceId({.model = "new"}).value(), 3u);
-}
-
 TEST_F(UpgradeTest, CanBeSalvaged) {
   const Salvaged salvaged = Salvage(path_);
   EXPECT_EQ(salvaged.rows.size(), 50u);

@@ -12,6 +12,7 @@
 
 #include "kvpool/result.h"
 #include "kvpool/status.h"
+#include "mem/lent_memory.h"
 #include "mem/registered_memory.h"
 
 namespace kvpool::device {
@@ -31,6 +32,7 @@ struct Io {
   Status status = Status::kOk;      // out: kOk, kIoError, kCancelled, kInvalid
   std::uint64_t offset = 0;         // bytes from the device's start
   std::uint32_t bytes = 0;          // the sum of the segments, > 0; 0 for a flush; lent
+  std::uint32_t owner = 0;          // whose bytes a write brings, for Device::Lent; 0: nobody's
   std::span<const iovec> segments;  // where the bytes land or come from; none to lend
   void* user = nullptr;             // the submitter's
   // The queues' own, between Submit and Poll. Wrappers pass an Io on, so each field has one owner:
@@ -104,8 +106,19 @@ class Device {
   virtual const Traits& traits() const = 0;
   virtual Result<std::unique_ptr<Queue>> OpenQueue(const QueueOptions& options) = 0;
 
-  // The address of `offset` on a mapped device; nullptr on others. Contiguous up to the capacity.
+  // The address of `offset` on a mapped device; nullptr on others. Contiguous up to the end of the
+  // slab of kSlabBytes, and the same until bytes of another owner are written there.
   virtual std::byte* Map(std::uint64_t /*offset*/) { return nullptr; }
+
+  // Memory that holds bytes of this owner alone, each at its offset on the device, for other
+  // processes to map; every byte that Map finds within it is there. Slabs are an owner's whole: who
+  // writes for another one has nothing of the former's there any more. Null: there is none.
+  virtual const mem::LentMemory* Lent(std::uint32_t /*owner*/) { return nullptr; }
+  // Gives back what those who have it mapped made there, by reading where nothing is.
+  virtual void TrimLent(std::uint32_t /*owner*/) {}
+  // The owner has no bytes here any more, and nobody reads or writes any of its own: what it had is
+  // nobody's. Its number may become another's, who gets other memory: this one may still be mapped.
+  virtual void ForgetOwner(std::uint32_t /*owner*/) {}
 };
 
 }  // namespace kvpool::device

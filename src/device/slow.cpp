@@ -130,6 +130,9 @@ class SlowDevice final : public Device {
 
   const Traits& traits() const override { return traits_; }
   std::byte* Map(std::uint64_t offset) override { return inner_->Map(offset); }
+  const mem::LentMemory* Lent(std::uint32_t owner) override { return inner_->Lent(owner); }
+  void TrimLent(std::uint32_t owner) override { inner_->TrimLent(owner); }
+  void ForgetOwner(std::uint32_t owner) override { inner_->ForgetOwner(owner); }
 
   Result<std::unique_ptr<Queue>> OpenQueue(const QueueOptions& options) override {
     // Copies are collected inside Submit: waking the owner for them would only cost time.

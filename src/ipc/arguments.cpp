@@ -21,7 +21,7 @@ std::uint32_t Arguments::KeyBytes() const {
 
 ArgumentsLayout Arguments::Layout() const {
   return {static_cast<std::uint32_t>(keys.size()), static_cast<std::uint32_t>(segments.size()),
-          KeyBytes()};
+          KeyBytes(), views};
 }
 
 void Arguments::Encode(std::span<std::byte> to) const {
@@ -45,9 +45,13 @@ bool DecodedArguments::Decode(const Submission& submission, std::span<const std:
   segments_.clear();
   copy_.clear();
   parent_ = {};
-  if (submission.keys > kMaxBatchKeys || submission.segments > kMaxSegments) return false;
+  if (submission.keys > kMaxBatchKeys || submission.segments > kMaxSegments ||
+      submission.views > kMaxViews) {
+    return false;
+  }
   if (submission.key_bytes > (submission.keys + 1) * kMaxKeyBytes) return false;
-  const ArgumentsLayout layout(submission.keys, submission.segments, submission.key_bytes);
+  const ArgumentsLayout layout(submission.keys, submission.segments, submission.key_bytes,
+                               submission.views);
   if (submission.arguments % 8 != 0 || submission.arguments > region.size() ||
       layout.bytes > region.size() - submission.arguments) {
     return false;

@@ -18,6 +18,7 @@ struct Arguments {
   std::span<const Key> keys;
   Key parent;
   std::span<const SegmentRecord> segments;
+  std::uint32_t views = 0;  // that there is room for in the results
 
   std::uint32_t KeyBytes() const;
   ArgumentsLayout Layout() const;

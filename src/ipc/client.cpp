@@ -158,6 +158,48 @@ std::shared_ptr<SharedTable> Client::Presence(Space space) {
   return *table;
 }
 
+Result<std::shared_ptr<const LentMemories>> Client::AskForLent(Connection& connection,
+                                                               std::uint32_t space) {
+  const Named question{.id = space};
+  auto answer = connection.Ask(MessageType::kLentMemory, BytesOf(question));
+  if (!answer) return tl::unexpected(answer.error());
+  if (answer->bytes.size() != answer->descriptors.size() * sizeof(LentRecord)) {
+    return tl::unexpected(Nonsense());
+  }
+  auto lent = std::make_shared<LentMemories>();
+  for (std::size_t i = 0; i < answer->descriptors.size(); ++i) {
+    const auto record = *RecordIn<LentRecord>(
+        std::span(answer->bytes).subspan(i * sizeof(LentRecord), sizeof(LentRecord)));
+    if (record.number >= kMaxDevices) return tl::unexpected(Nonsense());
+    auto memory = mem::BorrowedMemory::Map(answer->descriptors[i], record.bytes);
+    if (!memory) return tl::unexpected(memory.error());
+    lent->resize(std::max<std::size_t>(lent->size(), record.number + 1));
+    (*lent)[record.number] = std::move(*memory);
+  }
+  return lent;
+}
+
+std::shared_ptr<const LentMemories> Client::LentBy(const std::shared_ptr<Connection>& connection,
+                                                   Space space) {
+  {
+    MutexLock lock(mutex_);
+    if (space.id >= spaces_.size() || connection_ != connection) return nullptr;
+    if (spaces_[space.id].lent) return spaces_[space.id].lent;
+  }
+  MutexLock setup(setup_mutex_);  // so the present daemon's numbers stay
+  OpenedSpace opened;
+  {
+    MutexLock lock(mutex_);
+    if (connection_ != connection) return nullptr;
+    opened = spaces_[space.id].opened;
+  }
+  auto lent = AskForLent(*connection, opened.number);
+  if (!lent) return nullptr;
+  MutexLock lock(mutex_);
+  spaces_[space.id].lent = *lent;
+  return *lent;
+}
+
 Result<std::uint32_t> Client::AskForRegion(Connection& connection, const ClientRegion& region) {
   const RegionQuestion question{.bytes = region.memory->bytes().size(), .purpose = region.purpose};
   const int fd = region.memory->fd();

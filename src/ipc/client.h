@@ -14,6 +14,7 @@
 #include "ipc/connection.h"
 #include "ipc/presence.h"
 #include "kvpool/pool.h"
+#include "mem/lent_memory.h"
 #include "mem/region.h"
 
 namespace kvpool::ipc {
@@ -30,6 +31,9 @@ struct Place {
   std::uint32_t region = 0;
   std::uint64_t offset = 0;
 };
+
+// The memory that a daemon lends of one space, by its number; null: none has it.
+using LentMemories = std::vector<std::shared_ptr<mem::BorrowedMemory>>;
 
 // Threads: any.
 class Client {
@@ -49,6 +53,10 @@ class Client {
   // Its keys; null where that is not known.
   std::shared_ptr<SharedTable> Presence(Space space);
 
+  // What `connection` lends of the space's blocks, asked for once; null where that cannot be had.
+  std::shared_ptr<const LentMemories> LentBy(const std::shared_ptr<Connection>& connection,
+                                             Space space);
+
   // `locked`: pinned and populated now.
   Result<std::shared_ptr<ClientRegion>> AddRegion(std::uint64_t bytes, RegionPurpose purpose,
                                                   int numa_node, bool locked);
@@ -66,12 +74,15 @@ class Client {
     SpaceSpec spec;
     OpenedSpace opened;
     std::shared_ptr<SharedTable> presence;
+    std::shared_ptr<const LentMemories> lent = nullptr;  // null: not asked for
   };
 
   Client() = default;
   void Run();
   bool Reconnect();
   static Result<SpaceEntry> AskForSpace(Connection& connection, const SpaceSpec& spec);
+  static Result<std::shared_ptr<const LentMemories>> AskForLent(Connection& connection,
+                                                                std::uint32_t space);
   static Result<std::uint32_t> AskForRegion(Connection& connection, const ClientRegion& region);
 
   std::filesystem::path path_;

@@ -84,6 +84,7 @@ Result<void> ClientChannel::Attach() {
   attachment->ring = std::make_unique<ClientRing>(attachment->memory, kMaxDepth);
   attachment->ring->GoToSleep();
   attached_ = std::move(attachment);
+  ++attachments_;
   if (event_fd_taken_) client_.bells().Add(attached_->bell.get(), event_fd_.get());
   return {};
 }
@@ -103,6 +104,7 @@ void ClientChannel::Detach() {
   }
   client_.bells().Remove(attached_->bell.get());
   attached_.reset();
+  releases_.clear();
   ShowDone();
 }
 
@@ -120,6 +122,7 @@ ClientChannel::Operation& ClientChannel::Begin(RequestKind kind, Request& reques
   Operation& operation = *resting_.back();
   resting_.pop_back();
   operation = {.request = &request, .kind = kind, .segments = segments, .priority = priority};
+  RequestAccess::OperationOf(request) = nullptr;
   if (request.deadline) {
     const auto ms = std::clamp<std::int64_t>(request.deadline->count(), 0, kForeverNs / 1'000'000);
     operation.deadline_ns = NowNs() + ms * 1'000'000;
@@ -148,6 +151,7 @@ Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const 
     Fail(operation, Status::kCancelled);
     ShowDone();
   } else {
+    if (kind == RequestKind::kGet && static_cast<GetRequest&>(request).lease) BeginLease(operation);
     waiting_[static_cast<std::size_t>(priority)].push_back(&operation);
     StartWaiting();
   }
@@ -181,6 +185,7 @@ void ClientChannel::Collect() {
 }
 
 void ClientChannel::StartWaiting() {
+  while (!releases_.empty() && EndLease(releases_.back())) releases_.pop_back();
   for (auto& waiting : waiting_) {
     while (!waiting.empty() && StartParts(*waiting.front())) waiting.pop_front();
     if (!waiting.empty()) return;

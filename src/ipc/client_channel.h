@@ -35,9 +35,20 @@ class ClientChannel final : public Channel {
   std::size_t Poll(std::span<Request*> done) override;
   bool Wait(std::chrono::nanoseconds timeout) override;
   int event_fd() const override;
-  void Release(GetRequest& /*request*/) override {}  // views lie in the caller's memory
+  void Release(GetRequest& request) override;
 
  private:
+  // Of a get: what the daemon holds for it. Reused.
+  struct Lease {
+    struct View {
+      std::uint32_t key = 0;
+      ViewRecord record;
+    };
+    std::uint64_t attachment = 0;              // whose ids they are
+    std::vector<std::uint64_t> ids;            // of the parts that were leased
+    std::vector<View> views;                   // a key's in order
+    std::shared_ptr<const LentMemories> lent;  // where they point; stays mapped until Release
+  };
   struct Operation {
     Request* request = nullptr;
     RequestKind kind = RequestKind::kGet;
@@ -46,13 +57,20 @@ class ClientChannel final : public Channel {
     std::uint32_t parts = 0;     // in flight
     Priority priority = Priority::kForeground;
     bool whole = false;  // it has no keys, or all of them are under way or ended
+    std::unique_ptr<Lease> lease = nullptr;
     std::int64_t deadline_ns = -1;
+  };
+  struct Run {  // of a block's bytes
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
   };
   struct Part {  // by slot
     Operation* operation = nullptr;
     std::uint32_t first = 0;
     std::uint32_t keys = 0;
     ArgumentsLayout layout{0, 0, 0};
+    std::uint32_t views = 0;     // that there is room for
+    std::size_t first_view = 0;  // of its views in the lease
     Arena::Piece arguments;
     Arena::Piece copies;  // of what lies in no region
   };
@@ -83,10 +101,16 @@ class ClientChannel final : public Channel {
   void TakeBack(const Part& part);
   void StartWaiting();
   void TakeResults(const Part& part, Status whole);
-  void CopyOut(const Part& part) const;
+  void CopyOut(const Part& part);
+  void FindRuns(const Part& part, std::uint32_t key, std::size_t& view);
   void Fail(Operation& operation, Status status);
   void FinishIfDone(Operation& operation);
-  void FillViews(GetRequest& get, std::span<const Segment> segments) const;
+  void BeginLease(Operation& operation);
+  std::uint32_t RoomForViews(const Operation& operation, const Part& part) const;
+  void TakeViews(const Part& part, std::uint64_t id);
+  void FillViews(Operation& operation, GetRequest& get) const;
+  void KeepLease(Operation& operation, GetRequest& get);
+  bool EndLease(std::uint64_t id);
   void Collect();
   void ShowDone();
   void TakeCalls();
@@ -107,6 +131,11 @@ class ClientChannel final : public Channel {
   std::deque<Operation*> ready_;
   std::size_t in_flight_ = 0;
   std::vector<SegmentRecord> records_;  // scratch
+  std::vector<Run> runs_;               // scratch
+  std::uint64_t attachments_ = 0;       // that there were: the number of the last
+  std::vector<std::unique_ptr<Lease>> leases_;
+  std::vector<std::unique_ptr<Lease>> resting_leases_;
+  std::vector<std::uint64_t> releases_;  // that found no slot yet
 };
 
 }  // namespace kvpool::ipc

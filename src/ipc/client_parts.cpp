@@ -44,7 +44,8 @@ bool ClientChannel::StartPart(Operation& operation) {
   const Key parent = put == nullptr    ? Key()
                      : part.first != 0 ? operation.request->keys[part.first - 1]
                                        : put->parent;
-  Arguments arguments{.keys = keys, .parent = parent, .segments = records_};
+  part.views = RoomForViews(operation, part);
+  Arguments arguments{.keys = keys, .parent = parent, .segments = records_, .views = part.views};
   part.layout = arguments.Layout();
   const auto room = arguments_.Take(part.layout.bytes);
   const bool fills_gaps = operation.priority == Priority::kBackground && copied != 0;
@@ -136,6 +137,10 @@ Submission ClientChannel::Describe(const Operation& operation, const Part& part)
     submission.deadline_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(left, 0));
   }
   if (operation.priority == Priority::kBackground) submission.flags |= kInBackground;
+  if (operation.lease && operation.lease->lent) {
+    submission.flags |= kLease;
+    submission.views = part.views;
+  }
   if (operation.kind != RequestKind::kPut) return submission;
   const auto& put = static_cast<const PutRequest&>(*operation.request);
   if (put.durable) submission.flags |= kDurable;
@@ -151,6 +156,10 @@ void ClientChannel::EndPart(const Completion& completion) {
   if (part.operation == nullptr) return;
   Operation& operation = *part.operation;
   TakeResults(part, static_cast<Status>(completion.status));
+  if (part.views != 0 && static_cast<Status>(completion.status) == Status::kOk) {
+    part.first_view = operation.lease->views.size();
+    TakeViews(part, completion.id);
+  }
   if (operation.kind == RequestKind::kGet && part.copies.bytes != 0) CopyOut(part);
   TakeBack(part);
   FinishIfDone(operation);
@@ -182,17 +191,23 @@ void ClientChannel::TakeResults(const Part& part, Status whole) {
   }
 }
 
-void ClientChannel::CopyOut(const Part& part) const {
-  const auto& get = static_cast<const GetRequest&>(*part.operation->request);
+void ClientChannel::CopyOut(const Part& part) {
   const std::byte* from = copies_.Address(part.copies);
+  std::size_t view = part.first_view;
   for (std::uint32_t key = part.first; key < part.first + part.keys; ++key) {
-    std::uint64_t left = get.result(key) == Status::kOk ? get.block_bytes(key) : 0;
+    FindRuns(part, key, view);
+    std::uint64_t begin = 0;
     for (const Segment& segment : SegmentsOf(*part.operation, key)) {
-      const std::uint64_t bytes = std::min(left, segment.bytes);
-      left -= bytes;
-      if (client_.Find({segment.data, segment.bytes})) continue;
-      std::memcpy(segment.data, from, bytes);
-      from += (segment.bytes + kIoAlignment - 1) / kIoAlignment * kIoAlignment;
+      const std::uint64_t end = begin + segment.bytes;
+      if (!client_.Find({segment.data, segment.bytes})) {
+        for (const Run& run : runs_) {
+          const std::uint64_t low = std::max(begin, run.begin);
+          const std::uint64_t high = std::min(end, run.end);
+          if (low < high) std::memcpy(segment.data + low - begin, from + low - begin, high - low);
+        }
+        from += (segment.bytes + kIoAlignment - 1) / kIoAlignment * kIoAlignment;
+      }
+      begin = end;
     }
   }
 }
@@ -213,26 +228,10 @@ void ClientChannel::FinishIfDone(Operation& operation) {
     const auto space = client_.Find(get.space);
     RequestAccess::LayersReady(get).store(space ? space->layers : 0, std::memory_order_release);
     RequestAccess::Progress(get).store(nullptr);
-    if (get.lease) FillViews(get, operation.segments);
+    if (get.lease) FillViews(operation, get);
+    KeepLease(operation, get);
   }
   ready_.push_back(&operation);
-}
-
-void ClientChannel::FillViews(GetRequest& get, std::span<const Segment> segments) const {
-  auto& views = RequestAccess::Views(get);
-  auto& begin = RequestAccess::ViewBegin(get);
-  views.clear();
-  begin.assign(1, 0);
-  const std::size_t each = get.keys.empty() ? 0 : segments.size() / get.keys.size();
-  for (std::size_t key = 0; key < get.keys.size(); ++key) {
-    std::uint64_t left = get.result(key) == Status::kOk ? get.block_bytes(key) : 0;
-    for (const Segment& segment : segments.subspan(key * each, each)) {
-      const std::uint64_t bytes = std::min(left, segment.bytes);
-      if (bytes != 0) views.push_back({segment.data, bytes});
-      left -= bytes;
-    }
-    begin.push_back(views.size());
-  }
 }
 
 }  // namespace kvpool::ipc

@@ -16,6 +16,7 @@ class RegionMemory final : public Memory {
   std::string description() const override {
     return "shared with the daemon, " + region_->memory->description();
   }
+  int descriptor() const override { return region_->memory->fd(); }
 
  private:
   const std::shared_ptr<Client> client_;
@@ -61,7 +62,8 @@ class ClientPool final : public Pool {
     std::transform(keys.begin(), keys.end(), present.begin(),
                    [&](Key key) { return table && IsIn(*table, key); });
   }
-  Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node) override {
+  Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node,
+                                           bool /*shareable*/) override {
     auto region = client_->AddRegion(bytes, RegionPurpose::kData, numa_node, true);
     if (!region) return tl::unexpected(region.error());
     return std::make_shared<RegionMemory>(client_, std::move(*region));

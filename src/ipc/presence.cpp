@@ -86,23 +86,24 @@ Result<std::unique_ptr<PresenceWriter>> PresenceWriter::Make(std::uint64_t seed)
   return std::unique_ptr<PresenceWriter>(new PresenceWriter(std::move(*table)));
 }
 
-void PresenceWriter::Put(std::uint64_t digest) {
+bool PresenceWriter::Put(std::uint64_t digest) {
+  std::atomic<std::uint64_t>* room = nullptr;
   for (std::uint64_t at = digest;; ++at) {
     auto& slot = table_->slots()[at & Mask(*table_)];
     const std::uint64_t old = slot.load(std::memory_order_relaxed);
-    if (old > kWasUsed) continue;
-    if (old == kUnused) ++used_;
-    slot.store(digest, std::memory_order_release);
-    return;
+    if (old == digest) return false;
+    if (old <= kWasUsed && room == nullptr) room = &slot;
+    if (old != kUnused) continue;
+    if (room == &slot) ++used_;
+    room->store(digest, std::memory_order_release);
+    return true;
   }
 }
 
 void PresenceWriter::Add(Key key) {
   if (!table_) return;
   if ((used_ + 1) * 2 > table_->slots().size()) Grow();
-  if (!table_) return;
-  Put(table_->DigestOf(key));
-  ++present_;
+  if (table_ && Put(table_->DigestOf(key))) ++present_;
 }
 
 void PresenceWriter::Remove(Key key) {

@@ -40,8 +40,8 @@ class PresenceWriter {
  public:
   static Result<std::unique_ptr<PresenceWriter>> Make(std::uint64_t seed);
 
-  void Add(Key key);     // that is not there
-  void Remove(Key key);  // that is there
+  void Add(Key key);     // nothing where it is there already
+  void Remove(Key key);  // nothing where it is not there
   // Changes when the keys outgrow it. Null: memory for a larger one could not be had, and nothing
   // is known to be there any more.
   const std::shared_ptr<SharedTable>& table() const { return table_; }
@@ -49,7 +49,7 @@ class PresenceWriter {
  private:
   explicit PresenceWriter(std::shared_ptr<SharedTable> table) : table_(std::move(table)) {}
   void Grow();
-  void Put(std::uint64_t digest);
+  bool Put(std::uint64_t digest);  // false: it is there
 
   std::shared_ptr<SharedTable> table_;
   std::uint64_t present_ = 0;

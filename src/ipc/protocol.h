@@ -17,7 +17,7 @@ static_assert(std::endian::native == std::endian::little);
 
 inline constexpr std::uint64_t kHelloMagic = 0x50494c4f4f50564b;  // "KVPOOLIP"
 inline constexpr std::uint32_t kMessageMagic = 0x4d50564b;        // "KVPM"
-inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kProtocolVersion = 3;
 
 inline constexpr std::uint32_t kMaxMessageBytes = 1 << 20;
 inline constexpr std::uint32_t kMaxSpaceTextBytes = 4096;
@@ -27,7 +27,12 @@ inline constexpr std::size_t kMaxClientChannels = 64;
 inline constexpr std::size_t kMaxClientSpaces = 1024;
 inline constexpr std::size_t kMaxClientRegions = 256;
 inline constexpr std::uint64_t kMaxClientRegionBytes = std::uint64_t{1} << 40;
-inline constexpr std::size_t kMaxSegments = 4'194'304;          // of a request
+inline constexpr std::size_t kMaxSegments = 4'194'304;  // of a request
+inline constexpr std::size_t kMaxViews = kMaxSegments;  // of a request
+inline constexpr std::size_t kMaxChannelLeases = 4096;
+inline constexpr std::size_t kMaxChannelLeaseKeys = 1'048'576;  // of all of a channel's leases
+inline constexpr std::uint64_t kClientLeaseDivisor = 4;  // of the pool's memory
+inline constexpr std::uint64_t kAllLeasesDivisor = 2;
 inline constexpr std::uint64_t kMaxArgumentBytes = 256 * kMiB;  // in flight, of a channel
 
 // Text in a fixed room, zero-padded, cut where it is too long.
@@ -73,6 +78,7 @@ enum class MessageType : std::uint16_t {
   kInfo = 6,
   kPresence = 7,
   kStatus = 8,
+  kLentMemory = 9,
 };
 
 struct MessageHeader {
@@ -118,7 +124,7 @@ struct ChannelAnswer {
 };
 static_assert(sizeof(ChannelAnswer) == 8);
 
-// Closes a channel, removes a region, asks for a space's presence.
+// Closes a channel, removes a region, asks for a space's presence or lent memory.
 struct Named {
   std::uint32_t id = 0;
   std::uint32_t zero = 0;
@@ -140,11 +146,19 @@ struct RegionAnswer {
 };
 static_assert(sizeof(RegionAnswer) == 8);
 
-enum class RequestKind : std::uint8_t { kGet = 0, kPut = 1, kDrop = 2, kFlush = 3 };
+struct LentRecord {
+  std::uint32_t number = 0;
+  std::uint32_t zero = 0;
+  std::uint64_t bytes = 0;
+};
+static_assert(sizeof(LentRecord) == 16);
+
+enum class RequestKind : std::uint8_t { kGet = 0, kPut = 1, kDrop = 2, kFlush = 3, kRelease = 4 };
 inline constexpr std::uint8_t kHasOrdinal = 1;
 inline constexpr std::uint8_t kDurable = 2;
 inline constexpr std::uint8_t kHasDeadline = 4;
 inline constexpr std::uint8_t kInBackground = 8;
+inline constexpr std::uint8_t kLease = 16;
 
 struct Submission {
   std::uint64_t id = 0;  // slot, and above it how often that was used before
@@ -156,10 +170,11 @@ struct Submission {
   std::uint32_t segments = 0;
   std::uint32_t region = 0;     // of the arguments
   std::uint32_t key_bytes = 0;  // of keys and parent
-  std::uint64_t arguments = 0;  // offset in the region
+  std::uint64_t arguments = 0;  // offset in the region; of a release: id of the get
   std::uint64_t deadline_ns = 0;
   std::uint64_t ordinal = 0;
-  std::uint64_t zero2 = 0;
+  std::uint32_t views = 0;  // that there is room for
+  std::uint32_t zero2 = 0;
 };
 static_assert(sizeof(Submission) == 64);
 
@@ -177,6 +192,16 @@ struct SegmentRecord {
   std::uint64_t bytes = 0;
 };
 static_assert(sizeof(SegmentRecord) == 24);
+
+// Where a run of a block's bytes lies.
+struct ViewRecord {
+  static constexpr std::uint32_t kSegments = 0xffffffff;  // where they belong in the segments
+  std::uint32_t memory = 0;
+  std::uint32_t zero = 0;
+  std::uint64_t offset = 0;
+  std::uint64_t bytes = 0;
+};
+static_assert(sizeof(ViewRecord) == 24);
 
 using Counter = std::atomic<std::uint32_t>;
 static_assert(sizeof(Counter) == 4 && Counter::is_always_lock_free);
@@ -216,14 +241,17 @@ struct ArgumentsLayout {
   std::uint64_t key_bytes = 0;
   std::uint64_t results = 0;  // end of what the client writes
   std::uint64_t status = 0;
+  std::uint64_t views = 0;
   std::uint64_t bytes = 0;
 
-  constexpr ArgumentsLayout(std::uint32_t keys, std::uint32_t segments, std::uint32_t bytes_of_keys)
+  constexpr ArgumentsLayout(std::uint32_t keys, std::uint32_t segments, std::uint32_t bytes_of_keys,
+                            std::uint32_t views_at_most = 0)
       : lengths(std::uint64_t{segments} * sizeof(SegmentRecord)),
         key_bytes(lengths + (std::uint64_t{keys} + 1) * sizeof(std::uint16_t)),
         results((key_bytes + bytes_of_keys + 7) / 8 * 8),
         status(results + std::uint64_t{keys} * sizeof(std::uint64_t)),
-        bytes((status + (keys == 0 ? 1 : keys) + 7) / 8 * 8) {}
+        views((status + (keys == 0 ? 1 : keys) + 7) / 8 * 8),
+        bytes(views + std::uint64_t{views_at_most} * sizeof(ViewRecord)) {}
 };
 
 struct PoolRecord {

@@ -36,8 +36,8 @@ DaemonRing::Took DaemonRing::Take(Submission& submission) {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   const std::uint32_t slot = SlotOf(submission.id);
   if (slot >= depth_ || slots_[slot].in_flight || submission.id >> 32 != slots_[slot].uses ||
-      submission.kind > RequestKind::kFlush || submission.zero != 0 || submission.zero2 != 0 ||
-      (submission.flags & ~(kHasOrdinal | kDurable | kHasDeadline | kInBackground)) != 0) {
+      submission.kind > RequestKind::kRelease || submission.zero != 0 || submission.zero2 != 0 ||
+      (submission.flags & ~(kHasOrdinal | kDurable | kHasDeadline | kInBackground | kLease)) != 0) {
     return Took::kViolation;
   }
   slots_[slot] = {slots_[slot].uses + 1, true};

@@ -7,10 +7,11 @@
 #include <vector>
 
 #include "base/descriptor.h"
+#include "base/limits.h"
 
 namespace kvpool::ipc {
 
-inline constexpr std::size_t kMaxDescriptors = 4;  // with one message
+inline constexpr std::size_t kMaxDescriptors = kMaxDevices;  // with one message
 
 enum class Received : std::uint8_t {
   kSome,

@@ -136,24 +136,32 @@ bool SpaceMap::Reserve(std::uint32_t space, std::uint32_t slot_bytes, std::uint6
   if (within / slot_bytes >= kSlabBytes / slot_bytes) return false;
 
   const auto slab = static_cast<std::uint32_t>(index);
-  const std::uint32_t owner = ClassOf(space, slot_bytes);
-  if (slabs_[slab].owner == kNone) Claim(slab, owner);
+  if (slabs_[slab].owner == kNone) Claim(slab, ClassOf(space, slot_bytes));
   const std::uint64_t bit = std::uint64_t{1} << (within / slot_bytes);
-  if (slabs_[slab].owner != owner || (slabs_[slab].free & bit) == 0) return false;
+  if (classes_[slabs_[slab].owner].key != ClassKey(space, slot_bytes)) return false;
+  if ((slabs_[slab].free & bit) == 0) return false;
   SetFree(slab, slabs_[slab].free & ~bit);
   return true;
 }
 
 std::uint32_t SpaceMap::ClassOf(std::uint32_t space, std::uint32_t slot_bytes) {
   KVPOOL_CHECK(IsSlotSize(slot_bytes));
-  const auto [found, is_new] = class_of_.try_emplace(ClassKey(space, slot_bytes),
-                                                     static_cast<std::uint32_t>(classes_.size()));
-  if (is_new) {
-    Class& added = classes_.emplace_back();
-    added.slot_bytes = slot_bytes;
-    added.slots = static_cast<std::uint32_t>(kSlabBytes / slot_bytes);
+  const std::uint64_t key = ClassKey(space, slot_bytes);
+  const auto found = class_of_.find(key);
+  if (found != class_of_.end()) return found->second;
+  auto added = static_cast<std::uint32_t>(classes_.size());
+  if (resting_classes_.empty()) {
+    classes_.emplace_back();
+  } else {
+    added = resting_classes_.back();
+    resting_classes_.pop_back();
+    classes_[added] = {};
   }
-  return found->second;
+  classes_[added].key = key;
+  classes_[added].slot_bytes = slot_bytes;
+  classes_[added].slots = static_cast<std::uint32_t>(kSlabBytes / slot_bytes);
+  class_of_[key] = added;
+  return added;
 }
 
 void SpaceMap::Claim(std::uint32_t slab, std::uint32_t owner) {
@@ -161,13 +169,14 @@ void SpaceMap::Claim(std::uint32_t slab, std::uint32_t owner) {
   slabs_[slab].owner = owner;
   slabs_[slab].free = LowBits(classes_[owner].slots);
   classes_[owner].free_slots += classes_[owner].slots;
+  classes_[owner].slabs += 1;
   free_slab_bits_.Remove(slab);
   --free_slabs_;
   Link(slab, classes_[owner].slots);
 }
 
 // Every change of a claimed slab's slots comes through here; one that is empty again leaves its
-// class.
+// class, and a class without slabs goes.
 void SpaceMap::SetFree(std::uint32_t slab, std::uint64_t free) {
   Class& own = classes_[slabs_[slab].owner];
   const auto before = static_cast<std::uint32_t>(std::popcount(slabs_[slab].free));
@@ -182,6 +191,11 @@ void SpaceMap::SetFree(std::uint32_t slab, std::uint64_t free) {
     return;
   }
   own.free_slots -= own.slots;
+  own.slabs -= 1;
+  if (own.slabs == 0) {
+    class_of_.erase(own.key);
+    resting_classes_.push_back(slabs_[slab].owner);
+  }
   slabs_[slab].owner = kNone;
   free_slab_bits_.Insert(slab);
   ++free_slabs_;

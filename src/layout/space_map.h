@@ -40,6 +40,8 @@ class SpaceMap {
   // How many slots Allocate could give now. O(1).
   std::uint64_t FreeSlots(std::uint32_t space, std::uint32_t slot_bytes) const;
 
+  // Classes, each with a slab at least, whatever came before.
+  std::size_t classes() const { return class_of_.size(); }
   std::uint64_t used_bytes() const { return used_bytes_; }                     // whole slots
   std::uint64_t capacity_bytes() const { return slabs_.size() * kSlabBytes; }  // of the range
 
@@ -56,6 +58,8 @@ class SpaceMap {
   };
   struct Class {
     Class() { heads.fill(kNone); }
+    std::uint64_t key = 0;    // in class_of_
+    std::uint32_t slabs = 0;  // of its own
     std::uint32_t slot_bytes = 0;
     std::uint32_t slots = 0;                         // a slab
     std::uint64_t free_slots = 0;                    // in its own slabs
@@ -82,6 +86,7 @@ class SpaceMap {
   std::vector<Slab> slabs_;
   BitTree free_slab_bits_;
   std::vector<Class> classes_;
+  std::vector<std::uint32_t> resting_classes_;                 // that have no slab any more
   std::unordered_map<std::uint64_t, std::uint32_t> class_of_;  // space and slot size
 };
 

@@ -222,5 +222,21 @@ TEST(SpaceMapDeathTest, FreeingTwiceIsABrokenInvariant) {
   EXPECT_DEATH(map.Free(offsets[1]), "broken invariant");
 }
 
+TEST(SpaceMap, RemembersNoClassThatHasNoSlab) {
+  SpaceMap map(0, 4 * kSlabBytes);
+  std::vector<std::uint64_t> offsets;
+  ASSERT_TRUE(map.Allocate(0, kUnit, 1, offsets));
+  for (std::uint32_t space = 1; space < 100; ++space) {
+    offsets.resize(1);
+    ASSERT_TRUE(map.Allocate(space, kUnit, 9, offsets));
+    EXPECT_EQ(map.classes(), 2u);
+    EXPECT_FALSE(map.Reserve(space + 1000, kUnit, offsets[1])) << "another's slab";
+    for (std::size_t i = 1; i < offsets.size(); ++i) map.Free(offsets[i]);
+    EXPECT_EQ(map.classes(), 1u);
+  }
+  EXPECT_EQ(map.used_bytes(), kUnit);
+  EXPECT_EQ(map.FreeSlots(0, kUnit), 4 * kSlabBytes / kUnit - 1);
+}
+
 }  // namespace
 }  // namespace kvpool::layout

@@ -3,8 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/magic.h>
-#include <linux/mman.h>
-#include <numaif.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -12,30 +10,19 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <climits>
 #include <cstring>
 #include <optional>
 #include <tuple>
 #include <utility>
 
-#include "base/limits.h"
 #include "base/units.h"
+#include "mem/page_calls.h"
 #include "mem/system_memory.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 
 namespace kvpool::mem {
 namespace {
 
-constexpr std::uint64_t kHugePage = 2 * kMiB;
-constexpr std::uint64_t kSmallPage = 4 * kKiB;
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW;
 
 // A mapping being made; unmapped unless Release()d.
@@ -78,60 +65,7 @@ int NewMapping::Map(std::uint64_t bytes, bool shareable, bool hugepages) {
 }
 
 int NewMapping::MapHere(std::uint64_t bytes, bool hugepages) {
-  const bool shareable = fd_ >= 0;
-  // Reserves an address range with room to align, then maps over the aligned part.
-  void* reserved = ::mmap(nullptr, bytes + kHugePage, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (reserved == MAP_FAILED) return errno;
-  auto* begin = static_cast<std::byte*>(reserved);
-  auto* aligned = reinterpret_cast<std::byte*>(
-      (reinterpret_cast<std::uintptr_t>(begin) + kHugePage - 1) / kHugePage * kHugePage);
-  int flags = MAP_FIXED | (shareable ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
-  if (hugepages && !shareable) flags |= MAP_HUGETLB | MAP_HUGE_2MB;
-  if (::mmap(aligned, bytes, PROT_READ | PROT_WRITE, flags, fd_, 0) == MAP_FAILED) {
-    const int error = errno;
-    ::munmap(begin, bytes + kHugePage);
-    return error;
-  }
-  if (aligned > begin) ::munmap(begin, static_cast<std::size_t>(aligned - begin));
-  auto* end = aligned + bytes;
-  ::munmap(end, static_cast<std::size_t>(begin + bytes + kHugePage - end));
-  bytes_ = {aligned, bytes};
-  return 0;
-}
-
-// errno, or 0.
-int Bind(std::span<std::byte> bytes, int node) {
-  constexpr auto kBits = sizeof(unsigned long) * CHAR_BIT;
-  std::array<unsigned long, 1024 / kBits> mask{};
-  mask[static_cast<std::size_t>(node) / kBits] = 1UL << (static_cast<std::size_t>(node) % kBits);
-  // The kernel reads one bit less than it is told.
-  const auto result =
-      ::mbind(bytes.data(), bytes.size(), MPOL_BIND, mask.data(), mask.size() * kBits + 1, 0);
-  return result == 0 ? 0 : errno;
-}
-
-// errno, or 0. Before Linux 5.14 the pages are touched one by one.
-int Populate(std::span<std::byte> bytes, bool may_touch) {
-  int result;
-  do {
-    result = ::madvise(bytes.data(), bytes.size(), MADV_POPULATE_WRITE);
-  } while (result != 0 && (errno == EINTR || errno == EAGAIN));
-  if (result == 0) return 0;
-  if (errno != EINVAL || !may_touch) return errno;
-  for (std::uint64_t at = 0; at < bytes.size(); at += kSmallPage) {
-    *reinterpret_cast<volatile std::byte*>(bytes.data() + at) = std::byte{0};
-  }
-  return 0;
-}
-
-// Shared memory rarely has transparent hugepages by itself; from Linux 6.1 on it has when asked so,
-// where a page is there already.
-void Collapse(std::span<std::byte> bytes) {
-  for (std::uint64_t at = 0; at < bytes.size(); at += kHugePage) {
-    if (::madvise(bytes.data() + at, kSmallPage, MADV_POPULATE_WRITE) != 0) return;
-  }
-  ::madvise(bytes.data(), bytes.size(), MADV_COLLAPSE);
+  return MapAligned({.bytes = bytes, .fd = fd_, .hugepages = hugepages && fd_ < 0}, bytes_);
 }
 
 std::string NodeList(std::span<const NodeMemory> nodes) {
@@ -176,10 +110,6 @@ std::string LockFailure() {
   ::getrlimit(RLIMIT_MEMLOCK, &limit);
   return fmt::format("not locked (the limit is {}: raise it with `ulimit -l` or LimitMEMLOCK=)",
                      FormatBytes(limit.rlim_cur));
-}
-
-bool Lock(std::span<std::byte> bytes, bool populated) {
-  return ::mlock2(bytes.data(), bytes.size(), populated ? 0u : unsigned{MLOCK_ONFAULT}) == 0;
 }
 
 // Which kind a mapping without reserved hugepages ended on.
@@ -229,17 +159,17 @@ Made Attempt(const RegionOptions& options, std::uint64_t bytes, bool hugepages) 
   made.error = made.mapping.Map(bytes, options.shareable, hugepages);
   if (made.error != 0) return made;
   if (options.numa_node >= 0) {
-    const int refused = Bind(made.mapping.bytes(), options.numa_node);
+    const int refused = BindPages(made.mapping.bytes(), options.numa_node);
     made.bound = refused == 0;
     // Not built in, or forbidden in a container: unbound memory serves. Anything else does not.
     if (refused != 0 && refused != ENOSYS && refused != EPERM) made.error = refused;
     if (made.error != 0) return made;
   }
   if (!hugepages) ::madvise(made.mapping.bytes().data(), bytes, MADV_HUGEPAGE);
-  if (options.shareable && options.populate) Collapse(made.mapping.bytes());
+  if (options.shareable && options.populate) CollapsePages(made.mapping.bytes());
   // A reserved hugepage that is missing on the node kills the process when touched later, so these
   // are always populated now, where it is only an error.
-  if (hugepages || options.populate) made.error = Populate(made.mapping.bytes(), !hugepages);
+  if (hugepages || options.populate) made.error = PopulatePages(made.mapping.bytes(), !hugepages);
   return made;
 }
 
@@ -305,7 +235,7 @@ Result<std::unique_ptr<Region>> Region::Make(const RegionOptions& options) {
   region->page_kind_ =
       huge ? PageKind::kHuge : KindOf(region->bytes_, options.populate, options.shareable);
   // Reserved hugepages are never swapped out.
-  region->locked_ = huge || (options.lock && Lock(region->bytes_, options.populate));
+  region->locked_ = huge || (options.lock && LockPages(region->bytes_, options.populate));
   region->numa_node_ = made->bound ? options.numa_node : -1;
   region->description_ = PageText(region->page_kind_, bytes);
   if (region->locked_) region->description_ += ", locked";

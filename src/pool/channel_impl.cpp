@@ -132,6 +132,7 @@ Status ChannelImpl::Submit(GetRequest& request) {
   operation.segments.assign(request.into.begin(), request.into.end());
   operation.gpu = gpu;
   operation.lease = request.lease;
+  operation.lease_budget = parts_.lease_budget;
   operation.priority = request.priority;
   parts_.store->PlanGet(request, operation);
   operation.Start(parts_.store->LayersOf(request.space));

@@ -31,8 +31,9 @@ struct ChannelParts {
   std::size_t devices = 0;
   std::span<const std::shared_ptr<gpu::Stager>> gpus;  // outlive the channel
   FlowId flow;                                         // of its requests
-  std::unique_ptr<Lane> own_lane;                      // caller-driven: the only lane
-  bool threads = true;  // off: nobody but the caller moves anything, and Wait does not
+  LeaseBudget* lease_budget = nullptr;
+  std::unique_ptr<Lane> own_lane;  // caller-driven: the only lane
+  bool threads = true;             // off: nobody but the caller moves anything, and Wait does not
 };
 
 // Threads: the channel's own, except the two sinks, which lanes and the recorder call.

@@ -22,7 +22,7 @@ class SpaceReader {
     std::uint64_t total = 0;
     for (const Key key : keys) total += pool_.BlockBytes(space_, key);
     if (total > buffer_bytes_) {
-      auto memory = pool_.Allocate(total, -1);
+      auto memory = pool_.Allocate(total, -1, false);
       if (!memory) return tl::unexpected(memory.error());
       memory_ = std::move(*memory);
       buffer_bytes_ = memory_->bytes().size();

@@ -89,7 +89,8 @@ Result<std::unique_ptr<LaneQueue>> Lane::OpenQueue(DeviceSlot& slot) {
                                      LaneShared{.staging = staging_.get(),
                                                 .detacher = options_.detacher,
                                                 .copies = copies_,
-                                                .verify = options_.verify});
+                                                .verify = options_.verify,
+                                                .log = options_.log});
 }
 
 // Before it gets anything to do on a device that stands in another's place. Where no queue can be

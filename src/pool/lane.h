@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/log_event.h"
 #include "base/mutex.h"
 #include "gpu/stager.h"
 #include "kvpool/result.h"
@@ -21,6 +22,7 @@
 namespace kvpool::pool {
 
 struct LaneOptions {
+  const Log* log = nullptr;  // outlives the lane
   const Clock* clock = nullptr;
   bool verify = true;
   mem::RegisteredMemory* registered = nullptr;  // outlives the lane

@@ -1,8 +1,9 @@
 #include "pool/lane_queue.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
-#include <cstdio>
 
 #include "base/check.h"
 #include "base/keep.h"
@@ -37,6 +38,7 @@ LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
       detacher_(shared.detacher),
       copies_(shared.copies),
       verify_(shared.verify),
+      log_(*shared.log),
       max_run_bytes_(MaxRunBytes(slot, traits_)),
       watch_(*slot.speed, traits_.depth, slot.bytes_read, slot.bytes_written),
       done_(kAtOnce) {
@@ -53,11 +55,13 @@ LaneQueue::LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue,
 LaneQueue::~LaneQueue() {
   KVPOOL_CHECK(Idle());
   if (!Awaits()) return;
-  std::fprintf(
-      stderr,
-      "kvpool: device %s still holds %u transfers that were given up: their memory is kept "
-      "until the process ends\n",
-      slot_.config.name.c_str(), abandoned_);
+  const std::string& name = slot_.config.name;
+  log_({.level = LogLevel::kWarning,
+        .event = "transfers_kept",
+        .message = fmt::format("device \"{}\" still holds {} transfers that were given up: their "
+                               "memory is kept until the process ends",
+                               name, abandoned_),
+        .fields = {{"device", name}, {"transfers", fmt::to_string(abandoned_)}}});
   slot_.held_on.store(true);
   KeepForEver(std::move(queue_));
   for (auto& transfer : transfers_) KeepForEver(std::move(transfer));
@@ -175,19 +179,24 @@ bool LaneQueue::Pieces(Operation& operation, const UnitWork& work,
          AllAligned(std::span(pieces).subspan(before), traits_.alignment);
 }
 
-bool LaneQueue::Lends(const Operation& operation) const {
-  const bool copied_on = operation.gpu >= 0 && operation.kind == OperationKind::kGet;
-  return (operation.lease || copied_on) && traits_.mapped;
+bool LaneQueue::CopiesOn(const Operation& operation) const {
+  return operation.gpu >= 0 && operation.kind == OperationKind::kGet && traits_.mapped;
+}
+
+bool LaneQueue::Lends(const Operation& operation, const UnitWork& work) const {
+  const bool leased = operation.lease && traits_.mapped && !operation.keys[work.key].copied;
+  return leased || CopiesOn(operation);
 }
 
 // How the unit at `position` travels; where its bytes lie is added to `pieces`.
 LaneQueue::Path LaneQueue::PathOf(DeviceBatch& batch, std::uint32_t position,
                                   std::vector<iovec>& pieces) const {
   Operation& operation = *batch.operation;
-  if (Lends(operation)) return Path::kLent;
+  const UnitWork& work = operation.UnitAt(batch, position);
+  if (Lends(operation, work)) return Path::kLent;
   if (operation.gpu >= 0) return Path::kStaged;
   const std::size_t before = pieces.size();
-  if (!Pieces(operation, operation.UnitAt(batch, position), pieces)) return Path::kStaged;
+  if (!Pieces(operation, work, pieces)) return Path::kStaged;
   if (operation.kind == OperationKind::kPut || traits_.mapped) return Path::kDirect;
   // A read that may have to be given up, into memory that can be.
   return !stages_reads_ && AllAligned(std::span(pieces).subspan(before), kIoAlignment)
@@ -199,7 +208,7 @@ LaneQueue::Path LaneQueue::PathOf(DeviceBatch& batch, std::uint32_t position,
 bool LaneQueue::TakeRun(DeviceBatch& batch, Transfer& transfer) {
   // Drives have the link first, and are held back by staging; memory fills what they leave of it.
   const Operation& operation = *batch.operation;
-  if (operation.gpu >= 0 && Lends(operation) && !CopiesOf(operation).HasRoom()) return false;
+  if (CopiesOn(operation) && !CopiesOf(operation).HasRoom()) return false;
   std::uint32_t first = batch.cursor.load(std::memory_order_relaxed);
   while (first < batch.end) {
     transfer.pieces.clear();
@@ -236,6 +245,7 @@ bool LaneQueue::Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t pos
   const UnitWork& next = operation.UnitAt(batch, position);
   if (next.offset != last.offset + Padded(last.bytes)) return false;
   if (transfer.io.bytes + Padded(next.bytes) > max_run_bytes_) return false;
+  if (operation.keys[next.key].space != operation.keys[last.key].space) return false;
   const std::size_t pieces_before = transfer.pieces.size();
   if (PathOf(batch, position, transfer.pieces) != path) {
     transfer.pieces.resize(pieces_before);
@@ -268,12 +278,14 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
     transfer.pieces.assign(1, {transfer.staging, transfer.io.bytes});
   }
   transfer.stage = Transfer::Stage::kFlying;
+  const UnitWork& first = operation.UnitAt(*transfer.batch, transfer.first);
   transfer.issued_ns = now_ns_;
-  transfer.io.op = put                ? device::Op::kWrite
-                   : Lends(operation) ? device::Op::kLend
-                                      : device::Op::kRead;
+  transfer.io.op = put                       ? device::Op::kWrite
+                   : Lends(operation, first) ? device::Op::kLend
+                                             : device::Op::kRead;
   transfer.io.status = Status::kOk;
-  transfer.io.offset = operation.UnitAt(*transfer.batch, transfer.first).offset;
+  transfer.io.offset = first.offset;
+  transfer.io.owner = OwnerOf(operation.keys[first.key].space);
   transfer.io.segments = transfer.pieces;
 }
 

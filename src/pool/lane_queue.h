@@ -9,6 +9,7 @@
 
 #include "base/checksum.h"
 #include "base/clock.h"
+#include "base/log_event.h"
 #include "device/device.h"
 #include "gpu/stager.h"
 #include "mem/detacher.h"
@@ -29,6 +30,7 @@ struct LaneShared {
   mem::Detacher* detacher = nullptr;  // null: a direct read is waited for however long it takes
   std::span<const std::unique_ptr<CopyQueue>> copies = {};  // by GPU
   bool verify = true;
+  const Log* log = nullptr;
 };
 
 // Turns runs of units into few large I/Os: neighbours on the device that follow each other in the
@@ -49,7 +51,7 @@ struct LaneShared {
 class LaneQueue {
  public:
   LaneQueue(DeviceSlot& slot, std::unique_ptr<device::Queue> queue, const LaneShared& shared);
-  // What the device still holds is kept for ever.
+  // What the device still holds is kept for ever, with an event in the log.
   ~LaneQueue();
 
   void Add(DeviceBatch& batch);
@@ -107,7 +109,8 @@ class LaneQueue {
   bool TakeRun(DeviceBatch& batch, Transfer& transfer);
   bool Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position, Path path);
   bool Pieces(Operation& operation, const UnitWork& work, std::vector<iovec>& pieces) const;
-  bool Lends(const Operation& operation) const;
+  bool CopiesOn(const Operation& operation) const;  // from where they lie to a GPU
+  bool Lends(const Operation& operation, const UnitWork& work) const;
   Path PathOf(DeviceBatch& batch, std::uint32_t position, std::vector<iovec>& pieces) const;
   void Announce(DeviceBatch& batch);
   void ExpireRest(DeviceBatch& batch, Status status);
@@ -138,6 +141,7 @@ class LaneQueue {
   mem::Detacher* const detacher_;
   const std::span<const std::unique_ptr<CopyQueue>> copies_;
   const bool verify_;
+  const Log& log_;
   const std::uint32_t max_run_bytes_;
   BusyWatch watch_;
   WaitingWork waiting_;

@@ -171,7 +171,10 @@ void Mover::Prepare(Operation& operation, OperationKind kind, Request& request, 
   operation.deadline_ns = parts_.clock->NowNs() + parts_.deadline_ns;
   for (std::size_t i = 0; i < trip.move.units.size(); ++i) {
     const MovedUnit& unit = trip.move.units[i];
-    operation.keys[i] = {unit.entry, unit.seed, {.block_bytes = unit.bytes, .units = 1}};
+    operation.keys[i] = {.entry = unit.entry,
+                         .seed = unit.seed,
+                         .shape = {.block_bytes = unit.bytes, .units = 1},
+                         .space = unit.space};
   }
 }
 

@@ -38,7 +38,7 @@ struct MoverParts {
 class Mover final : private OperationSink {
  public:
   explicit Mover(const MoverParts& parts);
-  ~Mover();  // lanes run; Stop, where it has a thread
+  ~Mover() override;  // lanes run; Stop, where it has a thread
 
   // A flush of blocks with units in memory (Store::CheckFlush said so): the recorder gets it, for
   // `sink`, when they are on drives or cannot be.

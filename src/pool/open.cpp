@@ -95,11 +95,12 @@ Result<std::unique_ptr<Pool>> Pool::Open(const Config& config) {
   return std::unique_ptr<Pool>(std::move(*pool));
 }
 
-Result<std::unique_ptr<pool::PoolImpl>> pool::OpenOwn(const Config& config, Say say) {
+Result<std::unique_ptr<pool::PoolImpl>> pool::OpenOwn(const Config& config, Log log,
+                                                      Lending lending) {
   if (config.create_if_missing && NothingThere(config)) {
     if (auto created = Pool::Create(config); !created) return tl::unexpected(created.error());
   }
-  return PoolImpl::Open(config, Clock::Monotonic(), std::move(say));
+  return PoolImpl::Open(config, Clock::Monotonic(), std::move(log), lending);
 }
 
 namespace pool {
@@ -128,7 +129,8 @@ Result<std::unique_ptr<device::Device>> OpenOne(const std::optional<PoolDrive>& 
 
 // In the order of the labels.
 Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, const Clock& clock,
-                                                         const PoolDrives& drives) {
+                                                         const PoolDrives& drives,
+                                                         Lending lending) {
   std::vector<PoolParts::OpenedDevice> devices;
   std::optional<Error> first_absent;
   bool any_drive = false;
@@ -139,6 +141,7 @@ Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, c
     device::OpenOptions options;
     options.clock = &clock;
     options.pool_id = drives.pool_id;
+    options.lend_memory = lending == Lending::kToClients;
     if (drive) options.device_id = drive->label.device_id;
     if (drive && !drive->remark.empty()) options.remarks.push_back(drive->remark);
     if (!drive) memory = std::find_if_not(memory, config.devices.end(), IsDrive);
@@ -160,14 +163,14 @@ Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, c
 
 }  // namespace
 
-Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clock& clock,
-                                                 Say say) {
+Result<std::unique_ptr<PoolImpl>> PoolImpl::Open(const Config& config, const Clock& clock, Log log,
+                                                 Lending lending) {
   if (auto valid = Validated(config); !valid) return tl::unexpected(valid.error());
   PoolParts parts{.config = config, .clock = &clock};
-  parts.say = std::move(say);
+  parts.log = std::move(log);
   auto drives = FindDrives(config, CatalogsPool(config));
   if (!drives) return tl::unexpected(drives.error());
-  auto devices = OpenDevices(config, clock, *drives);
+  auto devices = OpenDevices(config, clock, *drives, lending);
   if (!devices) return tl::unexpected(devices.error());
   parts.devices = std::move(*devices);
   parts.pool_id = drives->pool_id;
@@ -252,7 +255,7 @@ Result<void> PoolImpl::OpenStore(std::unique_ptr<catalog::Catalog> catalog) {
       return tl::unexpected(restored.error());
     }
   }
-  auto recorder = Recorder::Make(*store_, slots_, std::move(catalog), clock_, say_);
+  auto recorder = Recorder::Make(*store_, slots_, std::move(catalog), clock_, log_);
   if (!recorder) return tl::unexpected(recorder.error());
   recorder_ = std::move(*recorder);
   return {};

@@ -12,6 +12,7 @@ void Operation::Reset(OperationKind new_kind, Request& new_request, std::size_t 
   request = &new_request;
   segments.clear();
   lease = durable = moves = false;
+  lease_budget = nullptr;
   priority = Priority::kForeground;
   gpu = -1;
   gpu_failed.store(false, std::memory_order_relaxed);

@@ -15,6 +15,7 @@
 
 namespace kvpool::pool {
 
+class LeaseBudget;
 class Operation;
 
 // One unit to move: bytes [unit * unit_bytes, + bytes) of a key's block, at `offset` of a device.
@@ -32,6 +33,8 @@ struct KeyWork {
   index::EntryId entry = index::kNoEntry;
   std::uint64_t seed = 0;  // of its checksums
   layout::BlockShape shape;
+  std::uint32_t space = 0;
+  bool copied = false;           // of a lease: not handed out in place
   bool recent = true;            // written since the pool was opened
   std::uint64_t generation = 0;  // a flush's: it does not pin what it waits for
 };
@@ -67,6 +70,7 @@ class Operation {
  public:
   OperationKind kind = OperationKind::kGet;
   bool lease = false;
+  LeaseBudget* lease_budget = nullptr;  // for other processes; null: for this one, without bound
   bool durable = false;
   FlowId flow;   // whose it is
   int gpu = -1;  // the pool's GPU that segments of it lie on; -1: all are host memory

@@ -18,7 +18,7 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   block_bytes.assign(get.keys.size(), 0);
   MutexLock lock(mutex_);
   LookAtDevices();
-  const bool shared = watchers_.Of(get.space.id) != nullptr;
+  const bool shared = spaces_[get.space.id].shared;
   std::uint32_t most_units = 0;
   for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
     const EntryId entry = FindUsable(get.space.id, get.keys[key]);
@@ -28,14 +28,20 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
     }
     index_.Reference(entry);
     const auto view = index_.View(entry);
-    if (TotalBytes(operation.SegmentsOfKey(key)) < BytesNeeded(view, get.lease)) {
+    const bool copied = get.lease && !TakeLease(view, operation);
+    if (TotalBytes(operation.SegmentsOfKey(key)) < BytesNeeded(view, get.lease && !copied)) {
+      if (get.lease && !copied) GiveLease(view.shape, operation);
       operation.SetKeyStatus(key, Status::kInvalid);
       continue;
     }
     index_.Pin(entry);
     operation.keys[key] = {
-        entry, ChecksumSeed(spaces_[get.space.id].digest, get.keys[key], view.generation),
-        view.shape, view.generation > restored_generations_ && !shared};
+        .entry = entry,
+        .seed = ChecksumSeed(spaces_[get.space.id].digest, get.keys[key], view.generation),
+        .shape = view.shape,
+        .space = get.space.id,
+        .copied = copied,
+        .recent = view.generation > restored_generations_ && !shared};
     block_bytes[key] = view.shape.block_bytes;
     most_units = std::max(most_units, view.shape.units);
   }
@@ -51,7 +57,8 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
   for (std::uint32_t unit = 0; unit < most_units; ++unit) {
     for (std::uint32_t key = 0; key < get.keys.size(); ++key) {
       if (unit >= views_[key].units.size()) continue;
-      const layout::UnitRecord& record = ReadFrom(views_[key], unit, get.lease);
+      const bool lent = get.lease && !operation.keys[key].copied;
+      const layout::UnitRecord& record = ReadFrom(views_[key], unit, lent);
       operation.units[record.device()].push_back({.offset = record.offset(),
                                                   .checksum = record.checksum(),
                                                   .bytes = operation.keys[key].shape.BytesOf(unit),
@@ -67,14 +74,6 @@ EntryId Store::FindUsable(std::uint32_t space, Key key) {
   if (entry == kNoEntry || gone_ == 0) return entry;
   const bool lost = index_.View(entry).state == EntryState::kVisible && !Rescue(entry);
   return lost ? kNoEntry : entry;
-}
-
-// How much of a block's room a get needs: all of it, or up to the last unit that cannot be leased.
-std::uint64_t Store::BytesNeeded(const index::EntryView& view, bool lease) const {
-  std::uint32_t unit = view.shape.units;
-  while (lease && unit != 0 && devices_[view.units[unit - 1].device()]->mapped) --unit;
-  return std::min<std::uint64_t>(view.shape.block_bytes,
-                                 std::uint64_t{unit} * view.shape.unit_bytes);
 }
 
 void Store::PlanPut(const PutRequest& put, Operation& operation) {
@@ -178,13 +177,14 @@ void Store::PlaceGroup(const PutRequest& put, Operation& operation,
       operation.SetKeyStatus(key, Status::kExists);
       continue;
     }
-    operation.keys[key].entry = index_.Reserve({.space = put.space.id,
-                                                .tenant = spaces_[put.space.id].tenant,
-                                                .key = put.keys[key],
-                                                .shape = shape,
-                                                .generation = next_generation_,
-                                                .ordinal = put.ordinal ? *put.ordinal + key : 0,
-                                                .parent = ParentOf(put, key)});
+    operation.keys[key].entry = ReserveEntry({.space = put.space.id,
+                                              .tenant = spaces_[put.space.id].tenant,
+                                              .key = put.keys[key],
+                                              .shape = shape,
+                                              .generation = next_generation_,
+                                              .ordinal = put.ordinal ? *put.ordinal + key : 0,
+                                              .parent = ParentOf(put, key)});
+    operation.keys[key].space = put.space.id;
     operation.keys[key].seed =
         ChecksumSeed(spaces_[put.space.id].digest, put.keys[key], next_generation_);
     ++next_generation_;
@@ -334,7 +334,9 @@ bool Store::FinishGet(Operation& operation) {
       const bool visible = index_.View(key.entry).state == EntryState::kVisible;
       if (visible && !keeps_failed_.load()) Remove(key.entry);
     }
-    if (operation.lease && status == Status::kOk) continue;  // until Release
+    const bool lent = operation.lease && !key.copied;
+    if (lent && status == Status::kOk) continue;  // until Release
+    if (lent) GiveLease(key.shape, operation);
     Settle(key.entry, index_.Unpin(key.entry));
     key.entry = kNoEntry;
   }

@@ -42,7 +42,9 @@ class PoolDeadlineTest : public testing::Test {
     config.create_if_missing = true;
     for (const char* name : {"a", "b"}) config.devices.push_back(MemoryDevice(name, 64 * kMiB));
     config.devices.back().faults = faults;
-    auto pool = PoolImpl::Open(config, clock_);
+    auto pool = PoolImpl::Open(config, clock_, [this](const LogEvent& event) {
+      if (event.event == "transfers_kept") kept_.push_back(event.fields.at(0).second);
+    });
     ASSERT_TRUE(pool) << pool.error().message;
     pool_ = std::move(*pool);
     space_ = pool_->OpenSpace({.model = "m", .layers = 4}).value();
@@ -85,6 +87,7 @@ class PoolDeadlineTest : public testing::Test {
   }
 
   TestClock clock_;
+  std::vector<std::string> kept_;  // devices with such transfers, by this thread: its own lane
   std::unique_ptr<PoolImpl> pool_;
   Space space_;
   std::vector<Segment> segments_;
@@ -110,7 +113,7 @@ TEST_F(PoolDeadlineTest, AGetIntoThePoolsMemoryEndsThoughTheDriveHoldsOn) {
   Open("read.hold");
   const Blocks blocks("c", 4, kMiB);
   Put(*channel_, space_, blocks);
-  const auto memory = pool_->Allocate(4 * kMiB, -1).value();
+  const auto memory = pool_->Allocate(4 * kMiB, -1, false).value();
   GetRequest get;
   Aim(get, blocks, memory->bytes().data());
   ASSERT_EQ(channel_->Submit(get), Status::kOk);
@@ -209,7 +212,7 @@ TEST_F(PoolDeadlineTest, AReadThatLandsLateDoesNotReachTheCaller) {
     const Blocks blocks("c", 4, kMiB);
     Put(*channel_, space_, blocks);
     const Aligned plain = PlainMemory(4 * kMiB);
-    const auto own = pool_->Allocate(4 * kMiB, -1).value();
+    const auto own = pool_->Allocate(4 * kMiB, -1, false).value();
     std::byte* const memory = pools ? own->bytes().data() : plain.get();
     std::memset(memory, 'o', 4 * kMiB);
     GetRequest get;
@@ -304,7 +307,9 @@ TEST_F(PoolDeadlineTest, APoolClosesThoughADriveHoldsTransfersForEver) {
   ASSERT_EQ(channel_->Submit(put), Status::kOk);
   for (int i = 0; i < 20 && PollNow() == nullptr; ++i) clock_.Advance(milliseconds(60));
   EXPECT_GT(Last().transfers_abandoned, 0u);
+  EXPECT_TRUE(kept_.empty());
   channel_.reset();
+  EXPECT_EQ(kept_, std::vector<std::string>{"b"});
   pool_.reset();
 }
 

@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <array>
 
-#include "kvpool/pool.h"
+#include "base/mutex.h"
+#include "pool/pool_impl.h"
 #include "pool/test_pool.h"
 
 namespace kvpool::pool {
@@ -21,11 +22,18 @@ class PoolDrainTest : public testing::Test {
       config.devices.push_back(FileDevice(dir_, name, 64 * kMiB, 2e8));
     }
     config.devices.back().faults = faults;
-    auto pool = Pool::Open(config);
+    auto pool = OpenOwn(config, [this](const LogEvent& event) {
+      MutexLock lock(log_mutex_);
+      logged_.push_back(event.message);
+    });
     ASSERT_TRUE(pool) << pool.error().message;
     pool_ = std::move(*pool);
     space_ = pool_->OpenSpace({.model = "m", .layers = 8}).value();
-    channel_ = pool_->OpenChannel().value();
+    channel_ = pool_->OpenChannel({}).value();
+  }
+  std::vector<std::string> Logged() {
+    MutexLock lock(log_mutex_);
+    return logged_;
   }
 
   DeviceInfo Last() const { return pool_->info().devices.back(); }
@@ -38,7 +46,9 @@ class PoolDrainTest : public testing::Test {
   }
 
   TempDir dir_;
-  std::unique_ptr<Pool> pool_;
+  Mutex log_mutex_;
+  std::vector<std::string> logged_ KVPOOL_GUARDED_BY(log_mutex_);
+  std::unique_ptr<PoolImpl> pool_;
   Space space_;
   std::unique_ptr<Channel> channel_;
 };
@@ -49,10 +59,15 @@ TEST_F(PoolDrainTest, ADeviceThatFailsIsDrainedAndSaysWhy) {
   const Blocks blocks("a", 24, kMiB);
   EXPECT_EQ(Put(*channel_, space_, blocks), All(24, Status::kOk));
   Room room(blocks);
+  Settle();
+  EXPECT_TRUE(Logged().empty());
   Get(*channel_, space_, blocks, room);
   EXPECT_EQ(Last().state, DeviceState::kDrained);
   EXPECT_NE(Last().state_reason, "");
   EXPECT_EQ(Last().share, 0.0);
+  Settle();
+  Settle();
+  EXPECT_EQ(Logged(), std::vector{"device \"d\" does not serve: " + Last().state_reason}) << "once";
 }
 
 TEST_F(PoolDrainTest, NothingNewGoesToADrainedDeviceAndTheOthersShareItEqually) {
@@ -177,9 +192,9 @@ TEST_F(PoolDrainTest, WithEveryDeviceDrainedThePoolAnswersAll) {
   config.create_if_missing = true;
   config.devices = {FileDevice(dir_, "only", 64 * kMiB, 2e8)};
   config.devices[0].faults = "read.error";
-  pool_ = Pool::Open(config).value();
+  pool_ = OpenOwn(config).value();
   space_ = pool_->OpenSpace({.model = "m", .layers = 8}).value();
-  channel_ = pool_->OpenChannel().value();
+  channel_ = pool_->OpenChannel({}).value();
   const Blocks blocks("a", 24, kMiB);
   Put(*channel_, space_, blocks);
   Room room(blocks);

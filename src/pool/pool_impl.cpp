@@ -25,6 +25,7 @@ class RegionMemory final : public Memory {
   ~RegionMemory() override { registry_->Remove(region_->bytes()); }
   std::span<std::byte> bytes() const override { return region_->bytes(); }
   std::string description() const override { return region_->description(); }
+  int descriptor() const override { return region_->fd(); }
 
  private:
   const std::unique_ptr<mem::Region> region_;
@@ -57,7 +58,7 @@ PoolImpl::PoolImpl(PoolParts parts)
       threads_(parts.threads),
       staging_(std::move(parts.staging)),
       make_drive_(std::move(parts.make_drive)),
-      say_(std::move(parts.say)),
+      log_(std::move(parts.log)),
       detacher_(parts.detacher != nullptr ? parts.detacher : &page_detacher_),
       gpus_(std::move(parts.gpus)) {
   for (PoolParts::OpenedDevice& one : parts.devices) {
@@ -112,10 +113,12 @@ void PoolImpl::PinForGpus() {
     for (const auto& slot : slots_) {
       const auto bytes = MappedBytes(*slot);
       if (bytes.empty() || gpu->Pin(bytes)) continue;
-      say_(
-          fmt::format("device {} cannot be pinned for gpu {}: copies from it take a detour; raise "
-                      "the limit on locked memory (ulimit -l), or make the device smaller",
-                      slot->config.name, gpu->traits().name));
+      log_({.level = LogLevel::kWarning,
+            .event = "pool",
+            .message = fmt::format("device {} cannot be pinned for gpu {}: copies from it take a "
+                                   "detour; raise the limit on locked memory (ulimit -l), or make "
+                                   "the device smaller",
+                                   slot->config.name, gpu->traits().name)});
     }
   }
 }
@@ -146,11 +149,7 @@ Result<Space> PoolImpl::OpenSpace(const SpaceSpec& spec) {
                 "a space has 1 to 1024 layers: set SpaceSpec::layers, 1 if "
                 "the engine does not say");
   }
-  MutexLock lock(spaces_mutex_);
-  auto recorded = recorder_->SpaceId(spec);
-  if (!recorded) return tl::unexpected(recorded.error());
-  store_->AddSpace(*recorded, spec);
-  return Space{*recorded};
+  return recorder_->OpenSpace(spec);
 }
 
 FlowId PoolImpl::FlowOf(const ChannelOptions& options) {
@@ -160,7 +159,24 @@ FlowId PoolImpl::FlowOf(const ChannelOptions& options) {
           .client = options.client != 0 ? options.client : kOwn + channels_opened_.fetch_add(1)};
 }
 
-Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& options) {
+std::vector<const mem::LentMemory*> PoolImpl::Lent(Space space) const {
+  std::vector<const mem::LentMemory*> lent;
+  for (const auto& slot : slots_) lent.push_back(slot->device->Lent(OwnerOf(space.id)));
+  return lent;
+}
+
+void PoolImpl::TrimLent(Space space) const {
+  for (const auto& slot : slots_) slot->device->TrimLent(OwnerOf(space.id));
+}
+
+std::uint64_t PoolImpl::memory_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& slot : slots_) bytes += slot->mapped ? slot->config.capacity_bytes : 0;
+  return bytes;
+}
+
+Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& options,
+                                                       LeaseBudget* lease_budget) {
   if (options.tenant_weight == 0 || options.tenant_weight > kMaxTenantWeight) {
     return Fail(Status::kInvalid, "a tenant's weight is 1 to 1000: set another one");
   }
@@ -176,6 +192,7 @@ Result<std::unique_ptr<Channel>> PoolImpl::OpenChannel(const ChannelOptions& opt
       .devices = slots_.size(),
       .gpus = gpus_,
       .flow = FlowOf(options),
+      .lease_budget = lease_budget,
       .own_lane = nullptr,
       .threads = threads_,
   };
@@ -197,8 +214,9 @@ void PoolImpl::Contains(Space space, std::span<const Key> keys, std::span<bool> 
   store_->Contains(space, keys, present);
 }
 
-Result<std::shared_ptr<Memory>> PoolImpl::Allocate(std::uint64_t bytes, int numa_node) {
-  auto region = mem::Region::Make({.bytes = bytes, .numa_node = numa_node, .shareable = false});
+Result<std::shared_ptr<Memory>> PoolImpl::Allocate(std::uint64_t bytes, int numa_node,
+                                                   bool shareable) {
+  auto region = mem::Region::Make({.bytes = bytes, .numa_node = numa_node, .shareable = shareable});
   if (!region) return tl::unexpected(region.error());
   auto memory = std::make_shared<RegionMemory>(std::move(*region), registered_);
   TakeInMemory();
@@ -213,7 +231,8 @@ Result<std::shared_ptr<Memory>> PoolImpl::Register(std::span<std::byte> bytes) {
 }
 
 Result<std::unique_ptr<Lane>> PoolImpl::MakeLane(std::span<const std::size_t> devices) const {
-  return Lane::Make({.clock = &clock_,
+  return Lane::Make({.log = &log_,
+                     .clock = &clock_,
                      .verify = config_.verify,
                      .registered = registered_.get(),
                      .detacher = detacher_,

@@ -22,6 +22,9 @@
 
 namespace kvpool::pool {
 
+// Whether other processes may map what lies in memory, a space at a time, as a daemon's clients do.
+enum class Lending : bool { kNone, kToClients };
+
 // What a pool is made of: opened from a configuration, or brought by a simulator.
 struct PoolParts {
   struct OpenedDevice {
@@ -51,23 +54,31 @@ struct PoolParts {
   std::function<std::span<std::byte>()> staging;
   // Labels and opens the drive that takes another's place. Empty: what its configuration names.
   MakeDrive make_drive;
-  // What people should know while the pool runs, in one sentence. Threads: the pool's.
-  Say say = SayOnStderr;
+  // What people should know while the pool runs and when it closes.
+  Log log = LogOnStderr;
 };
 
 // Threads: any, after Open. Without threads: one.
 class PoolImpl final : public Pool {
  public:
   static Result<std::unique_ptr<PoolImpl>> Open(const Config& config, const Clock& clock,
-                                                Say say = SayOnStderr);
+                                                Log log = LogOnStderr,
+                                                Lending lending = Lending::kNone);
   static Result<std::unique_ptr<PoolImpl>> Open(PoolParts parts);
   ~PoolImpl() override;
 
   Result<Space> OpenSpace(const SpaceSpec& spec) override;
-  Result<std::unique_ptr<Channel>> OpenChannel(const ChannelOptions& options) override;
+  Result<std::unique_ptr<Channel>> OpenChannel(const ChannelOptions& options) override {
+    return OpenChannel(options, nullptr);
+  }
+  // Its leases are for another process, up to a budget that outlives it: blocks whose units in
+  // memory that can map (Lent), others are copied.
+  Result<std::unique_ptr<Channel>> OpenChannel(const ChannelOptions& options,
+                                               LeaseBudget* lease_budget);
   std::size_t Match(Space space, std::span<const Key> keys) const override;
   void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const override;
-  Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node) override;
+  Result<std::shared_ptr<Memory>> Allocate(std::uint64_t bytes, int numa_node,
+                                           bool shareable) override;
   Result<std::shared_ptr<Memory>> Register(std::span<std::byte> bytes) override;
   Result<void> RemoveDevice(std::string_view name) override;
   Result<void> ReplaceDevice(std::string_view name, const DeviceConfig& by) override;
@@ -80,13 +91,22 @@ class PoolImpl final : public Pool {
   Result<std::unique_ptr<DeviceReplacement>> BeginReplacement(std::string_view name,
                                                               const DeviceConfig& by);
 
-  // Every space that was ever opened, by id; and the keys of one. For checking and inspection.
+  // As often as it was opened. Where it has no block it may then be forgotten.
+  void CloseSpace(Space space) { store_->CloseSpace(space); }
+  // Every space that is known, by id; and the keys of one. For checking and inspection.
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const { return store_->Spaces(); }
   std::vector<std::string> Keys(Space space) const { return store_->Keys(space); }
   std::uint64_t BlockBytes(Space space, Key key) const { return store_->BlockBytes(space, key); }
   void ShareSpace(Space space, std::shared_ptr<KeyWatcher> watcher) {
     store_->Share(space, std::move(watcher));
   }
+  void StopSharing(Space space, const KeyWatcher& watcher) { store_->StopSharing(space, watcher); }
+  // The memory that holds this space's blocks alone, by device; null on devices without. Nothing
+  // else that the pool has is in there.
+  std::vector<const mem::LentMemory*> Lent(Space space) const;
+  // Gives back pages that others made in it by reading where nothing is.
+  void TrimLent(Space space) const;
+  std::uint64_t memory_bytes() const;  // of all devices that are memory
   std::span<const TenantConfig> tenants() const { return config_.tenants; }
   // Quotas and weights of the same tenants from now on; a tenant above its quota loses blocks with
   // its next puts.
@@ -132,9 +152,8 @@ class PoolImpl final : public Pool {
   const bool threads_;
   const std::function<std::span<std::byte>()> staging_;
   const MakeDrive make_drive_;
-  const Say say_;
+  const Log log_;
   Mutex devices_mutex_;  // one device is removed or replaced at a time
-  Mutex spaces_mutex_;   // one OpenSpace at a time: an id is chosen, then taken
   std::uint64_t lost_at_open_ = 0;
   bool stopping_ = false;  // of a pool without threads
   std::atomic<std::uint64_t> channels_opened_{0};
@@ -155,7 +174,8 @@ class PoolImpl final : public Pool {
 };
 
 // As Pool::Open of a configuration without a socket.
-Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config, Say say = SayOnStderr);
+Result<std::unique_ptr<PoolImpl>> OpenOwn(const Config& config, Log log = LogOnStderr,
+                                          Lending lending = Lending::kNone);
 
 struct LaneNeed {
   bool mapped = false;  // the processor copies its bytes

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -49,6 +50,23 @@ TEST_F(PoolTest, GivesBackWhatWasPutFromEveryDevice) {
   EXPECT_EQ(Get(*channel_, space_, blocks, room), All(16, Status::kOk));
   EXPECT_EQ(room.bytes, blocks.bytes);
   for (const DeviceInfo& device : pool_->info().devices) EXPECT_GT(device.bytes_read, 0u);
+}
+
+TEST_F(PoolTest, WhoMapsShareableMemoryHasWhatAGetBrings) {
+  Open();
+  const Blocks blocks("c", 4, 2 * kMiB);
+  Put(*channel_, space_, blocks);
+  EXPECT_EQ(pool_->Allocate(kMiB).value()->descriptor(), -1);
+  const auto memory = pool_->Allocate(blocks.bytes.size(), -1, true).value();
+  const std::size_t bytes = memory->bytes().size();
+  void* const other = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, memory->descriptor(), 0);
+  ASSERT_NE(other, MAP_FAILED);
+  EXPECT_NE(std::memcmp(other, blocks.bytes.data(), blocks.bytes.size()), 0);
+  Room room(blocks);
+  for (std::size_t i = 0; i < 4; ++i) room.segments[i].data = memory->bytes().data() + i * 2 * kMiB;
+  EXPECT_EQ(Get(*channel_, space_, blocks, room), All(4, Status::kOk));
+  EXPECT_EQ(std::memcmp(other, blocks.bytes.data(), blocks.bytes.size()), 0);
+  ::munmap(other, bytes);
 }
 
 TEST_F(PoolTest, SharesFollowBandwidth) {

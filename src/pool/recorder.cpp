@@ -1,5 +1,6 @@
 #include "pool/recorder.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <iterator>
 #include <unordered_set>
+#include <utility>
 
 namespace kvpool::pool {
 namespace {
@@ -22,8 +24,8 @@ constexpr std::int64_t kWearIntervalNs = 5'000'000'000;
 
 }  // namespace
 
-void SayOnStderr(const std::string& sentence) {
-  std::fprintf(stderr, "kvpool: %s\n", sentence.c_str());
+void LogOnStderr(const LogEvent& event) {
+  std::fprintf(stderr, "kvpool: %s\n", event.message.c_str());
 }
 
 std::int64_t UnixSeconds() {
@@ -33,20 +35,23 @@ std::int64_t UnixSeconds() {
 }
 
 Recorder::Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
-                   std::unique_ptr<catalog::Catalog> catalog, const Clock& clock, Say say)
+                   std::unique_ptr<catalog::Catalog> catalog, const Clock& clock, Log log)
     : store_(store),
       slots_(slots),
       clock_(clock),
-      say_(std::move(say)),
+      log_(std::move(log)),
       catalog_(std::move(catalog)),
-      next_ns_(clock.NowNs() + kIntervalNs) {}
+      next_ns_(clock.NowNs() + kIntervalNs) {
+  // Whoever opens a pool without a drive says so in its own words.
+  for (const auto& slot : slots) drains_.push_back(slot->health.drains());
+}
 
 Result<std::unique_ptr<Recorder>> Recorder::Make(Store& store,
                                                  std::span<const std::unique_ptr<DeviceSlot>> slots,
                                                  std::unique_ptr<catalog::Catalog> catalog,
-                                                 const Clock& clock, Say say) {
+                                                 const Clock& clock, Log log) {
   std::unique_ptr<Recorder> recorder(
-      new Recorder(store, slots, std::move(catalog), clock, std::move(say)));
+      new Recorder(store, slots, std::move(catalog), clock, std::move(log)));
   recorder->event_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (recorder->event_fd_ < 0) {
     return Fail(Status::kIoError, "no eventfd could be made: raise the open file limit (ulimit -n)",
@@ -100,14 +105,32 @@ void Recorder::Wake() {
   [[maybe_unused]] const ssize_t written = write(event_fd_, &one, sizeof one);
 }
 
-Result<std::uint32_t> Recorder::SpaceId(const SpaceSpec& spec) {
+Result<Space> Recorder::OpenSpace(const SpaceSpec& spec) {
   std::lock_guard lock(catalog_mutex_);
-  if (!catalog_) return store_.IdFor(spec);
-  return catalog_->SpaceId(spec);
+  const auto id = catalog_ ? catalog_->SpaceId(spec) : Result<std::uint32_t>(store_.IdFor(spec));
+  if (!id) return tl::unexpected(id.error());
+  store_.OpenSpace(*id, spec);
+  return Space{*id};
+}
+
+// Whoever drains a device is in the middle of something else.
+void Recorder::LogDrains() {
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Health& health = slots_[i]->health;
+    const std::uint64_t drains = health.drains();
+    if (std::exchange(drains_[i], drains) == drains) continue;
+    const std::string& name = slots_[i]->config.name;
+    const std::string reason = health.reason();
+    log_({.level = LogLevel::kError,
+          .event = "device_drained",
+          .message = fmt::format("device \"{}\" does not serve: {}", name, reason),
+          .fields = {{"device", name}, {"reason", reason}}});
+  }
 }
 
 bool Recorder::Step() {
   if (stopped_) return false;
+  LogDrains();
   if (store_.SweepGone()) return true;  // there is more
   const bool expired = ExpireWaiters();
   const bool begun = !recording_ && Begin();
@@ -124,7 +147,9 @@ bool Recorder::Begin() {
     last_ = stop_;
   }
   recording_ = true;
-  for (const std::string& remark : store_.TakeRemarks()) say_(remark);
+  for (std::string& remark : store_.TakeRemarks()) {
+    log_({.level = LogLevel::kWarning, .event = "pool", .message = std::move(remark)});
+  }
   // What could not be recorded last time is still there, and comes first.
   store_.TakeChanges(changes_);
   // Nothing new is no reason to skip the drives: their units may still be in a volatile cache.
@@ -251,11 +276,16 @@ void Recorder::KeepBack() {
 Status Recorder::Apply() {
   std::lock_guard lock(catalog_mutex_);
   if (unflushed_ != 0) KeepBack();
-  if (!catalog_) return Status::kOk;
+  if (!catalog_) {
+    ForgetSpaces();
+    return Status::kOk;
+  }
   auto applied = catalog_->CheckThere();
   if (applied && !changes_.empty()) applied = catalog_->Apply(changes_);
   if (!applied) {
-    if (!failing_) say_(applied.error().message);
+    if (!failing_) {
+      log_({.level = LogLevel::kError, .event = "pool", .message = applied.error().message});
+    }
     failing_ = true;
     changes_.insert(changes_.end(), std::make_move_iterator(kept_back_.begin()),
                     std::make_move_iterator(kept_back_.end()));
@@ -265,7 +295,15 @@ Status Recorder::Apply() {
   failing_ = false;
   changes_.clear();
   changes_.swap(kept_back_);
+  if (changes_.empty()) ForgetSpaces();
   return Status::kOk;
+}
+
+// What fails is tried again by the next recording, which says what is wrong with the catalog.
+void Recorder::ForgetSpaces() {
+  const std::vector<std::uint32_t> idle = store_.IdleSpaces();
+  if (idle.empty() || (catalog_ && !catalog_->Forget(idle))) return;
+  store_.RemoveSpaces(idle);
 }
 
 // After whoever waited was served. What fails is tried again: counting late costs little.

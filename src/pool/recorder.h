@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/log_event.h"
 #include "base/mutex.h"
 #include "catalog/catalog.h"
 #include "pool/device_slot.h"
@@ -20,9 +20,8 @@
 
 namespace kvpool::pool {
 
-// Says one sentence to people.
-using Say = std::function<void(const std::string&)>;
-void SayOnStderr(const std::string& sentence);
+// Writes the sentence of an event.
+void LogOnStderr(const LogEvent& event);
 
 // Told when everything that was put before Recorder::Add is durable, or could not be made so.
 class FlushSink {
@@ -36,22 +35,22 @@ std::int64_t UnixSeconds();
 
 // Every second, and at once when somebody waits: flushes the drives, then writes the changed rows
 // in one transaction. Units reach the drive before the row that names them.
-// Threads: Add and SpaceId from any; Step and Sleep from one.
+// Threads: Add and OpenSpace from any; Step and Sleep from one.
 class Recorder {
  public:
   // `catalog` may be null: then a flush only flushes the drives. kIoError (no eventfd).
   static Result<std::unique_ptr<Recorder>> Make(Store& store,
                                                 std::span<const std::unique_ptr<DeviceSlot>> slots,
                                                 std::unique_ptr<catalog::Catalog> catalog,
-                                                const Clock& clock, Say say);
+                                                const Clock& clock, Log log);
   // Stops the thread. What is not recorded by then is lost.
   ~Recorder();
 
   // The operation's Flushed follows, on the thread that steps.
   void Add(Operation& operation, FlushSink& sink);
 
-  // Before anything is put into the space.
-  Result<std::uint32_t> SpaceId(const SpaceSpec& spec);
+  // Before anything is put into the space. As Store::OpenSpace; its id is on record.
+  Result<Space> OpenSpace(const SpaceSpec& spec);
 
   // Moves on with what is due; waits for nothing but the catalog. True when anything moved.
   bool Step();
@@ -73,7 +72,7 @@ class Recorder {
   };
 
   Recorder(Store& store, std::span<const std::unique_ptr<DeviceSlot>> slots,
-           std::unique_ptr<catalog::Catalog> catalog, const Clock& clock, Say say);
+           std::unique_ptr<catalog::Catalog> catalog, const Clock& clock, Log log);
   bool Begin();
   void StartFlushes();
   bool StepFlushes();
@@ -81,17 +80,19 @@ class Recorder {
   void End();
   Status Apply();
   void KeepBack();
+  void ForgetSpaces();
   void Settle(const Waiter& waiter, Status status);
   bool ExpireWaiters();
   void RecordWear();
+  void LogDrains();
   void Wake();
 
   Store& store_;
   const std::span<const std::unique_ptr<DeviceSlot>> slots_;
   const Clock& clock_;
-  const Say say_;
+  const Log log_;
   int event_fd_ = -1;
-  std::mutex catalog_mutex_;  // across the catalog's I/O
+  std::mutex catalog_mutex_;  // across the catalog's I/O: spaces are opened or forgotten
   std::unique_ptr<catalog::Catalog> catalog_;
 
   Mutex mutex_;
@@ -106,6 +107,7 @@ class Recorder {
   std::vector<std::unique_ptr<DriveFlush>> flushes_;
   std::vector<std::unique_ptr<DriveFlush>> held_;  // given up, but not by their drives
   std::vector<catalog::Change> kept_back_;         // of blocks with units that are not flushed
+  std::vector<std::uint64_t> drains_;              // by device, that were logged
   std::uint64_t unflushed_ = 0;                    // bit i: device i has not been flushed
   std::int64_t next_ns_ = 0;                       // when the next recording begins by itself
   bool recording_ = false;

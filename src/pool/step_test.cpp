@@ -18,7 +18,7 @@ class PoolStepTest : public testing::Test {
 
   void Open() {
     PoolParts parts{.config = config_, .clock = &clock_, .threads = false};
-    parts.say = [this](const std::string& sentence) { said_.push_back(sentence); };
+    parts.log = [this](const LogEvent& event) { said_.push_back(event.message); };
     device::OpenOptions options;
     options.clock = &clock_;
     options.pool_id = device::ReadLabel(config_.devices[0]).value().pool_id;

@@ -76,55 +76,6 @@ bool Store::CheckFlush(const FlushRequest& flush, Operation& operation) {
 }
 
 // By where the operation found its units: the index may have moved on since.
-void Store::FillViews(Operation& operation, GetRequest& get) const {
-  auto& views = RequestAccess::Views(get);
-  auto& begin = RequestAccess::ViewBegin(get);
-  views.clear();
-  begin.assign(1, 0);
-  std::vector<std::vector<std::byte*>> mapped(operation.keys.size());
-  for (std::size_t key = 0; key < mapped.size(); ++key) {
-    mapped[key].resize(operation.keys[key].shape.units, nullptr);
-  }
-  for (const auto* units : {&operation.first_units, &operation.units}) {
-    for (std::size_t device = 0; device < units->size(); ++device) {
-      for (const UnitWork& work : (*units)[device]) {
-        if (work.status != Status::kOk) continue;
-        mapped[work.key][work.unit] = devices_[device]->device->Map(work.offset);
-      }
-    }
-  }
-  std::vector<iovec> pieces;
-  for (std::uint32_t key = 0; key < operation.keys.size(); ++key) {
-    pieces.clear();
-    const layout::BlockShape& shape = operation.keys[key].shape;
-    for (std::uint32_t unit = 0; operation.KeyStatus(key) == Status::kOk && unit < shape.units;
-         ++unit) {
-      if (mapped[key][unit] != nullptr) {
-        pieces.push_back({mapped[key][unit], shape.BytesOf(unit)});
-      } else {
-        AppendPieces(operation.SegmentsOfKey(key), std::uint64_t{unit} * shape.unit_bytes,
-                     shape.BytesOf(unit), pieces);
-      }
-    }
-    for (const iovec& piece : pieces) {
-      auto* data = static_cast<std::byte*>(piece.iov_base);
-      if (views.size() > begin.back() && views.back().data + views.back().bytes == data) {
-        views.back().bytes += piece.iov_len;
-      } else {
-        views.push_back({data, piece.iov_len});
-      }
-    }
-    begin.push_back(views.size());
-  }
-}
-
-void Store::Unpin(const Operation& operation) {
-  MutexLock lock(mutex_);
-  for (const KeyWork& key : operation.keys) {
-    if (key.entry != kNoEntry) Settle(key.entry, index_.Unpin(key.entry));
-  }
-}
-
 void Store::Settle(EntryId entry, bool may_erase) {
   if (!may_erase) return;
   const auto view = index_.View(entry);
@@ -135,7 +86,7 @@ void Store::Settle(EntryId entry, bool may_erase) {
     FreeSlot(view.units[unit]);
     if (!view.copies.empty()) FreeSlot(view.copies[unit]);
   }
-  index_.Erase(entry);
+  EraseEntry(entry);
 }
 
 void Store::Remove(EntryId entry) {
@@ -224,7 +175,7 @@ bool Store::ReserveSlots(const catalog::BlockRow& row, const layout::BlockShape&
 }
 
 EntryId Store::RestoreOne(const catalog::BlockRow& row) {
-  if (row.space >= spaces_.size() || !spaces_[row.space].open || row.key.empty() ||
+  if (row.space >= spaces_.size() || !spaces_[row.space].known || row.key.empty() ||
       row.key.size() > kMaxKeyBytes || row.block_bytes == 0 ||
       row.block_bytes > std::uint64_t{kMaxUnitsPerBlock} * options_.unit_bytes) {
     return kNoEntry;
@@ -234,13 +185,13 @@ EntryId Store::RestoreOne(const catalog::BlockRow& row) {
       kept_rows_.Has(row.space, row.key) || !ReserveSlots(row, shape)) {
     return kNoEntry;
   }
-  const EntryId entry = index_.Reserve({.space = row.space,
-                                        .tenant = spaces_[row.space].tenant,
-                                        .key = row.key,
-                                        .shape = shape,
-                                        .generation = row.generation,
-                                        .ordinal = row.ordinal,
-                                        .parent = kNoEntry});
+  const EntryId entry = ReserveEntry({.space = row.space,
+                                      .tenant = spaces_[row.space].tenant,
+                                      .key = row.key,
+                                      .shape = shape,
+                                      .generation = row.generation,
+                                      .ordinal = row.ordinal,
+                                      .parent = kNoEntry});
   std::copy(row.units.begin(), row.units.end(), index_.View(entry).units.begin());
   index_.Publish(entry);
   KVPOOL_CHECK(!index_.Unpin(entry));
@@ -259,7 +210,12 @@ std::uint64_t Store::Restore(std::span<const catalog::BlockRow> rows,
     entries.push_back(RestoreOne(row));
     if (entries.back() != kNoEntry) continue;
     ++refused;
-    IsKept(row) ? kept_rows_.Keep(row) : RecordRemoved(row.generation);
+    if (IsKept(row)) {
+      kept_rows_.Keep(row);
+      spaces_[row.space].kept = true;
+    } else {
+      RecordRemoved(row.generation);
+    }
   }
   restored_generations_ = next_generation_ - 1;
   // Oldest first: parents come before children, and the newest end as the most recently used.
@@ -268,6 +224,7 @@ std::uint64_t Store::Restore(std::span<const catalog::BlockRow> rows,
     const Key parent = rows[i].parent;
     index_.Reference(entries[i], parent.empty() ? kNoEntry : index_.Find(rows[i].space, parent));
   }
+  for (std::uint32_t space = 0; space < spaces_.size(); ++space) LookWhetherIdle(space);
   return refused;
 }
 
@@ -276,6 +233,7 @@ void Store::TakeChanges(std::vector<catalog::Change>& changes) {
   changes.insert(changes.end(), std::make_move_iterator(changes_.begin()),
                  std::make_move_iterator(changes_.end()));
   changes_.clear();
+  ++recordings_;
 }
 
 Store::Counts Store::counts() const {

@@ -26,6 +26,8 @@
 
 namespace kvpool::pool {
 
+inline constexpr std::size_t kMostIdleSpaces = 1024;  // without a block and open nowhere
+
 struct StoreOptions {
   std::uint32_t unit_bytes = 0;
   Placement placement = Placement::kBandwidth;
@@ -40,11 +42,16 @@ struct StoreOptions {
 };
 
 struct SpaceState {
-  bool open = false;
+  bool known = false;
   SpaceSpec spec;
   std::uint64_t digest = 0;        // of every field of the spec
   std::uint64_t next_ordinal = 0;  // for puts that know none: deals blocks in order of arrival
   std::uint16_t tenant = 0;
+  bool shared = false;           // others than this process write, or wrote, its blocks
+  bool kept = false;             // there were rows of it that had to be kept (KeptRows)
+  std::uint64_t opened = 0;      // times, less those that it was closed
+  std::uint64_t entries = 0;     // in the index, in any state
+  std::uint64_t idle_since = 0;  // the recording before which it was used last
   SpaceCounts counts;
 };
 
@@ -52,7 +59,7 @@ struct SpaceState {
 class KeyWatcher {
  public:
   virtual ~KeyWatcher() = default;
-  virtual void Appeared(Key key) = 0;
+  virtual void Appeared(Key key) = 0;  // perhaps again
   virtual void Vanished(Key key) = 0;
 };
 
@@ -65,18 +72,29 @@ class Store {
   // How many groups it wants: each tenant's after that of whatever belongs to none.
   static std::size_t GroupsFor(const StoreOptions& options) { return options.tenants.size() + 1; }
 
-  // The id of a space that has been added, or the next free one. Ids are small.
+  // The id of a space that has been added, or the smallest that is free.
   std::uint32_t IdFor(const SpaceSpec& spec) const;
   // Again with the same id: nothing changes.
   void AddSpace(std::uint32_t id, const SpaceSpec& spec);
+  // As AddSpace, and it stays until CloseSpace, which is called as often as this was.
+  void OpenSpace(std::uint32_t id, const SpaceSpec& spec);
+  void CloseSpace(Space space);
+  // Spaces that nobody has open and that have no block, since before the last TakeChanges: no row
+  // of theirs is left once these changes are recorded. The last kMostIdleSpaces of them stay.
+  std::vector<std::uint32_t> IdleSpaces();
+  // They are open no more and have no block.
+  void RemoveSpaces(std::span<const std::uint32_t> spaces);
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const;
   bool HasSpace(Space space) const;
   std::uint32_t LayersOf(Space space) const;
 
-  // Tells `watcher` of every key that is there, and of each that comes or goes from now on. Others
-  // than this process write the space's blocks, too: they can change bytes while these are stored,
-  // and what does not verify there says nothing about a device.
+  // Tells `watcher` of every key that is there, and of each that comes or goes from now on, until
+  // StopSharing. Others than this process write the space's blocks, too: they can change bytes
+  // while these are stored, and what does not verify there says nothing about a device. Looks at
+  // the whole index where the space has blocks, some at a time, so that nobody waits for it.
   void Share(Space space, std::shared_ptr<KeyWatcher> watcher);
+  // Nothing where another one watches meanwhile.
+  void StopSharing(Space space, const KeyWatcher& watcher);
 
   std::size_t Match(Space space, std::span<const Key> keys) const;
   void Contains(Space space, std::span<const Key> keys, std::span<bool> present) const;
@@ -177,6 +195,8 @@ class Store {
       KVPOOL_REQUIRES(mutex_);
   std::uint64_t AttainableUnits(const layout::BlockShape& shape, bool durable) const
       KVPOOL_REQUIRES(mutex_);
+  bool TakeLease(const index::EntryView& view, const Operation& operation) KVPOOL_REQUIRES(mutex_);
+  static void GiveLease(const layout::BlockShape& shape, const Operation& operation);
   std::uint64_t BytesNeeded(const index::EntryView& view, bool lease) const KVPOOL_REQUIRES(mutex_);
   void GiveSlots(Operation& operation, std::span<const std::uint32_t> keys,
                  std::span<const layout::DeviceIndex> dealt, std::uint32_t space)
@@ -193,11 +213,17 @@ class Store {
   index::EntryId ParentOf(const PutRequest& put, std::uint32_t key) const KVPOOL_REQUIRES(mutex_);
   struct Tenant {
     TenantInfo info;              // but for used_bytes, hits and misses, which others count
+    SpaceCounts gone;             // of spaces that were removed
     std::uint64_t too_large = 0;  // a put that no eviction makes room for in its quota; 0: none yet
     bool said = false;
   };
   static std::vector<Tenant> MakeTenants(const std::vector<TenantConfig>& configs);
   std::uint16_t TenantOf(const SpaceSpec& spec) const KVPOOL_REQUIRES(mutex_);
+  SpaceState& AddSpaceLocked(std::uint32_t id, const SpaceSpec& spec) KVPOOL_REQUIRES(mutex_);
+  index::EntryId ReserveEntry(const index::NewEntry& entry) KVPOOL_REQUIRES(mutex_);
+  void EraseEntry(index::EntryId entry) KVPOOL_REQUIRES(mutex_);
+  void LookWhetherIdle(std::uint32_t space) KVPOOL_REQUIRES(mutex_);
+  bool IsIdle(const SpaceState& space) const { return space.opened == 0 && space.entries == 0; }
   void CountBlock(const index::EntryView& view) KVPOOL_REQUIRES(mutex_);
   void UncountBlock(const index::EntryView& view) KVPOOL_REQUIRES(mutex_);
   bool EvictOne() KVPOOL_REQUIRES(mutex_);
@@ -286,6 +312,13 @@ class Store {
 
   mutable Mutex mutex_;
   std::vector<SpaceState> spaces_ KVPOOL_GUARDED_BY(mutex_);
+  // Spaces by the time they became idle; those that are so no more, or anew, are passed over.
+  struct Idle {
+    std::uint32_t space;
+    std::uint64_t since;
+  };
+  std::deque<Idle> idle_ KVPOOL_GUARDED_BY(mutex_);
+  std::uint64_t recordings_ KVPOOL_GUARDED_BY(mutex_) = 0;  // calls of TakeChanges
   index::Index index_ KVPOOL_GUARDED_BY(mutex_);
   index::SecondSight second_sight_ KVPOOL_GUARDED_BY(mutex_){kMaxRememberedKeys};
   layout::Placer placer_ KVPOOL_GUARDED_BY(mutex_);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/checksum.h"
 #include "pool/store.h"
 
@@ -20,14 +21,8 @@ std::string Shown(const std::string& text) {
   return shown;
 }
 
-std::uint64_t AskedFor(const SpaceCounts& counts) {
-  return counts.hits + counts.misses + counts.stored + counts.declined;
-}
-
-}  // namespace
-
-std::uint64_t SpaceDigest(const SpaceSpec& spec) {
-  // Lengths are part of the text, so that no two specs run into each other.
+// Lengths are part of it, so that no two specs run into each other.
+std::string TextOf(const SpaceSpec& spec) {
   std::string text;
   for (const std::string* field : {&spec.model, &spec.dtype, &spec.layout, &spec.layer_group,
                                    &spec.rank, &spec.engine, &spec.tenant_salt}) {
@@ -36,8 +31,16 @@ std::uint64_t SpaceDigest(const SpaceSpec& spec) {
   text += fmt::format("{}", spec.layers);
   // It came later: what was stored without one still verifies.
   if (!spec.owner.empty()) text += fmt::format(";{}:{}", spec.owner.size(), spec.owner);
-  return Digest(text);
+  return text;
 }
+
+std::uint64_t AskedFor(const SpaceCounts& counts) {
+  return counts.hits + counts.misses + counts.stored + counts.declined;
+}
+
+}  // namespace
+
+std::uint64_t SpaceDigest(const SpaceSpec& spec) { return Digest(TextOf(spec)); }
 
 void Store::KeyWatchers::Appeared(std::uint32_t space, Key key) {
   if (KeyWatcher* watcher = Of(space)) watcher->Appeared(key);
@@ -48,43 +51,132 @@ void Store::KeyWatchers::Vanished(std::uint32_t space, Key key) {
 }
 
 void Store::Share(Space space, std::shared_ptr<KeyWatcher> watcher) {
+  KeyWatcher& told = *watcher;
+  {
+    MutexLock lock(mutex_);
+    auto& by_space = watchers_.by_space;
+    if (by_space.size() <= space.id) by_space.resize(space.id + 1);
+    by_space[space.id] = std::move(watcher);
+    spaces_[space.id].shared = true;
+    if (spaces_[space.id].entries == 0) return;
+  }
+  constexpr EntryId kLookedAt = 4096;  // at once: others wait no longer
+  for (EntryId from = 0; from != index::kNoEntry;) {
+    MutexLock lock(mutex_);
+    from = index_.ForSome(from, kLookedAt, [&](EntryId entry) {
+      const auto view = index_.View(entry);
+      if (view.space == space.id) told.Appeared(view.key);
+    });
+  }
+}
+
+void Store::StopSharing(Space space, const KeyWatcher& watcher) {
   MutexLock lock(mutex_);
-  auto& by_space = watchers_.by_space;
-  if (by_space.size() <= space.id) by_space.resize(space.id + 1);
-  by_space[space.id] = std::move(watcher);
-  index_.ForEach([&](EntryId entry) {
-    const auto view = index_.View(entry);
-    if (view.space == space.id) by_space[space.id]->Appeared(view.key);
-  });
+  auto& watching = watchers_.by_space[space.id];
+  if (watching.get() == &watcher) watching = nullptr;
 }
 
 std::uint32_t Store::IdFor(const SpaceSpec& spec) const {
-  const std::uint64_t digest = SpaceDigest(spec);
+  const std::string text = TextOf(spec);
+  const std::uint64_t digest = Digest(text);
   MutexLock lock(mutex_);
-  for (std::size_t id = 0; id < spaces_.size(); ++id) {
-    if (spaces_[id].open && spaces_[id].digest == digest) return static_cast<std::uint32_t>(id);
-  }
-  return static_cast<std::uint32_t>(spaces_.size());
+  // A digest alone would let a stranger's text pass for another's.
+  const auto same = std::find_if(spaces_.begin(), spaces_.end(), [&](const SpaceState& space) {
+    return space.known && space.digest == digest && TextOf(space.spec) == text;
+  });
+  const auto free = std::find_if(spaces_.begin(), spaces_.end(),
+                                 [](const SpaceState& space) { return !space.known; });
+  return static_cast<std::uint32_t>((same != spaces_.end() ? same : free) - spaces_.begin());
 }
 
 void Store::AddSpace(std::uint32_t id, const SpaceSpec& spec) {
   MutexLock lock(mutex_);
+  AddSpaceLocked(id, spec);
+}
+
+SpaceState& Store::AddSpaceLocked(std::uint32_t id, const SpaceSpec& spec) {
   if (id >= spaces_.size()) spaces_.resize(id + 1);
-  if (!spaces_[id].open) spaces_[id] = {true, spec, SpaceDigest(spec), 0, TenantOf(spec)};
+  SpaceState& space = spaces_[id];
+  if (space.known) return space;
+  space.known = true;
+  space.spec = spec;
+  space.digest = SpaceDigest(spec);
+  space.tenant = TenantOf(spec);
+  return space;
+}
+
+void Store::OpenSpace(std::uint32_t id, const SpaceSpec& spec) {
+  MutexLock lock(mutex_);
+  AddSpaceLocked(id, spec).opened += 1;
+}
+
+void Store::CloseSpace(Space space) {
+  MutexLock lock(mutex_);
+  KVPOOL_CHECK(spaces_[space.id].opened > 0);
+  spaces_[space.id].opened -= 1;
+  LookWhetherIdle(space.id);
+}
+
+EntryId Store::ReserveEntry(const index::NewEntry& entry) {
+  spaces_[entry.space].entries += 1;
+  return index_.Reserve(entry);
+}
+
+void Store::EraseEntry(EntryId entry) {
+  const std::uint32_t space = index_.View(entry).space;
+  index_.Erase(entry);
+  spaces_[space].entries -= 1;
+  LookWhetherIdle(space);
+}
+
+void Store::LookWhetherIdle(std::uint32_t space) {
+  SpaceState& state = spaces_[space];
+  const std::uint64_t since = recordings_ + 1;
+  if (!IsIdle(state) || state.idle_since == since) return;
+  state.idle_since = since;
+  idle_.push_back({space, since});
+}
+
+std::vector<std::uint32_t> Store::IdleSpaces() {
+  MutexLock lock(mutex_);
+  const auto recorded = [&](const Idle& idle) { return idle.since <= recordings_; };
+  std::erase_if(idle_, [&](const Idle& idle) {
+    const SpaceState& state = spaces_[idle.space];
+    const bool is_so = state.known && IsIdle(state) && state.idle_since == idle.since;
+    return recorded(idle) && (!is_so || state.kept);
+  });
+  std::vector<std::uint32_t> spaces;
+  for (const Idle& idle : idle_) {
+    if (!recorded(idle) || idle_.size() - spaces.size() <= kMostIdleSpaces) break;
+    spaces.push_back(idle.space);
+  }
+  return spaces;
+}
+
+void Store::RemoveSpaces(std::span<const std::uint32_t> spaces) {
+  for (const auto& slot : devices_) {
+    for (const std::uint32_t id : spaces) slot->device->ForgetOwner(OwnerOf(id));
+  }
+  MutexLock lock(mutex_);
+  for (const std::uint32_t id : spaces) {
+    KVPOOL_CHECK(IsIdle(spaces_[id]));
+    tenants_[spaces_[id].tenant].gone += spaces_[id].counts;
+    spaces_[id] = {};
+  }
 }
 
 std::vector<std::pair<Space, SpaceSpec>> Store::Spaces() const {
   MutexLock lock(mutex_);
   std::vector<std::pair<Space, SpaceSpec>> open;
   for (std::uint32_t id = 0; id < spaces_.size(); ++id) {
-    if (spaces_[id].open) open.emplace_back(Space{id}, spaces_[id].spec);
+    if (spaces_[id].known) open.emplace_back(Space{id}, spaces_[id].spec);
   }
   return open;
 }
 
 bool Store::HasSpace(Space space) const {
   MutexLock lock(mutex_);
-  return space.id < spaces_.size() && spaces_[space.id].open;
+  return space.id < spaces_.size() && spaces_[space.id].known;
 }
 
 std::uint32_t Store::LayersOf(Space space) const {
@@ -106,7 +198,7 @@ void Store::CountSpaces(PoolStatistics& statistics) const {
   MutexLock lock(mutex_);
   std::vector<std::uint32_t> ids;
   for (std::uint32_t id = 0; id < spaces_.size(); ++id) {
-    if (spaces_[id].open) ids.push_back(id);
+    if (spaces_[id].known) ids.push_back(id);
   }
   const std::size_t shown = std::min(ids.size(), kMostSpacesShown);
   std::nth_element(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(shown), ids.end(),
@@ -116,6 +208,7 @@ void Store::CountSpaces(PoolStatistics& statistics) const {
   for (std::size_t i = shown; i < ids.size(); ++i) {
     statistics.other_spaces += spaces_[ids[i]].counts;
   }
+  for (const Tenant& tenant : tenants_) statistics.other_spaces += tenant.gone;
   ids.resize(shown);
   std::sort(ids.begin(), ids.end());
   for (const std::uint32_t id : ids) {

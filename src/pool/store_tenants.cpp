@@ -63,6 +63,8 @@ std::vector<TenantInfo> Store::Tenants() const {
   for (std::size_t i = 1; i < tenants_.size(); ++i) {
     tenants.push_back(tenants_[i].info);
     tenants.back().used_bytes = index_.slot_bytes(static_cast<std::uint16_t>(i));
+    tenants.back().hits = tenants_[i].gone.hits;
+    tenants.back().misses = tenants_[i].gone.misses;
   }
   for (const SpaceState& space : spaces_) {
     if (space.tenant == 0) continue;

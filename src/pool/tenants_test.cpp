@@ -227,9 +227,9 @@ TEST_F(TenantsTest, ARaisedQuotaIsNotComplainedOf) {
   ASSERT_TRUE(Pool::Create(config_));
   Mutex mutex;
   std::vector<std::string> said;
-  auto pool = OpenOwn(config_, [&](const std::string& sentence) {
+  auto pool = OpenOwn(config_, [&](const LogEvent& event) {
                 MutexLock lock(mutex);
-                said.push_back(sentence);
+                said.push_back(event.message);
               }).value();
   const auto sentences = [&] {
     MutexLock lock(mutex);

@@ -39,9 +39,9 @@ inline DeviceConfig MemoryDevice(std::string name, std::uint64_t capacity, doubl
 inline DeviceConfig FileDevice(const TempDir& dir, std::string name, std::uint64_t capacity,
                                double rate = 1e9) {
   DeviceConfig device;
-  device.name = name;
-  device.kind = DeviceKind::kFile;
   device.path = dir.path() / name;
+  device.name = std::move(name);
+  device.kind = DeviceKind::kFile;
   device.capacity_bytes = capacity;
   device.read_bytes_per_s = device.write_bytes_per_s = rate;
   device.accept_buffered = true;  // the folder for temporary files may be anything

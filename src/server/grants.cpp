@@ -22,6 +22,9 @@ std::size_t Grants::DescriptorsOf(ipc::MessageType type) {
 void Grants::TakeBack() {
   channels_.clear();
   regions_.clear();
+  for (const std::uint32_t id : lent_spaces_) pool_.TrimLent(Space{id});
+  lent_spaces_.clear();
+  spaces_.clear();
 }
 
 Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> question,
@@ -41,6 +44,8 @@ Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> q
       return Info();
     case ipc::MessageType::kPresence:
       return Presence(question);
+    case ipc::MessageType::kLentMemory:
+      return LentMemory(question);
     case ipc::MessageType::kStatus:
       break;  // the session's
   }
@@ -52,17 +57,18 @@ Result<Reply> Grants::OpenSpace(std::span<const std::byte> question) {
   if (!spec) return Nonsense();
   const auto granted = access_.Grant(*spec);
   if (!granted) return tl::unexpected(granted.error());
-  const auto space = pool_.OpenSpace(granted->spec);
-  if (!space) return tl::unexpected(space.error());
-  const auto table = shared_.TableOf(*space);
-  if (!table) return tl::unexpected(table.error());
+  const auto shared = shared_.Open(granted->spec);
+  if (!shared) return tl::unexpected(shared.error());
+  const Space space = (*shared)->space();
   auto known = std::find_if(spaces_.begin(), spaces_.end(),
-                            [&](const GrantedSpace& one) { return one.space.id == space->id; });
+                            [&](const GrantedSpace& one) { return one.space.id == space.id; });
+  if (known == spaces_.end() && spaces_.size() == ipc::kMaxClientSpaces) {
+    return Fail(Status::kNoSpace, "a client opens at most 1024 spaces: use another process");
+  }
+  const auto table = (*shared)->Table();
+  if (!table) return tl::unexpected(table.error());
   if (known == spaces_.end()) {
-    if (spaces_.size() == ipc::kMaxClientSpaces) {
-      return Fail(Status::kNoSpace, "a client opens at most 1024 spaces: use another process");
-    }
-    known = spaces_.insert(known, {*space, granted->writable});
+    known = spaces_.insert(known, {space, granted->writable, *shared});
   }
   const ipc::SpaceAnswer answer{.space = static_cast<std::uint32_t>(known - spaces_.begin()),
                                 .layers = spec->layers};
@@ -82,9 +88,28 @@ Result<Reply> Grants::Info() const {
 Result<Reply> Grants::Presence(std::span<const std::byte> question) {
   const auto named = ipc::RecordIn<ipc::Named>(question);
   if (!named || named->id >= spaces_.size()) return Nonsense();
-  const auto table = shared_.TableOf(spaces_[named->id].space);
+  const auto table = spaces_[named->id].shared->Table();
   if (!table) return tl::unexpected(table.error());
   return Reply{.descriptors = {(*table)->fd()}, .table = *table};
+}
+
+Result<Reply> Grants::LentMemory(std::span<const std::byte> question) {
+  const auto named = ipc::RecordIn<ipc::Named>(question);
+  if (!named || named->id >= spaces_.size()) return Nonsense();
+  const Space space = spaces_[named->id].space;
+  Reply reply;
+  const auto lent = pool_.Lent(space);
+  for (std::uint32_t number = 0; number < lent.size(); ++number) {
+    if (lent[number] == nullptr) continue;
+    auto opened = lent[number]->ForBorrowers();
+    if (!opened) return tl::unexpected(opened.error());
+    const ipc::LentRecord record{.number = number, .bytes = lent[number]->bytes().size()};
+    ipc::AppendBytes(reply.bytes, ipc::BytesOf(record));
+    reply.descriptors.push_back(opened->get());
+    reply.opened.push_back(std::move(*opened));
+  }
+  lent_spaces_.insert(space.id);
+  return reply;
 }
 
 Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
@@ -96,7 +121,8 @@ Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   }
   auto channel = SessionChannel::Open(
       pool_, asked->depth,
-      {.tenant = access_.tenant.number, .tenant_weight = access_.tenant.weight, .client = client_});
+      {.tenant = access_.tenant.number, .tenant_weight = access_.tenant.weight, .client = client_},
+      leases_);
   if (!channel) return tl::unexpected(channel.error());
   const ipc::ChannelAnswer answer{.channel = next_number_, .depth = asked->depth};
   Reply reply;

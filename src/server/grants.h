@@ -4,11 +4,13 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <vector>
 
 #include "base/descriptor.h"
 #include "ipc/protocol.h"
+#include "pool/lease_budget.h"
 #include "server/session_channel.h"
 #include "server/shared_spaces.h"
 #include "server/tenants.h"
@@ -20,14 +22,21 @@ struct Reply {
   std::vector<int> descriptors;  // sent along; they stay open for as long as the reply lives
   Descriptor bell;               // what keeps them open where they are not the client's grants:
   std::shared_ptr<ipc::SharedTable> table;  // the pool's lanes may replace a table at any moment
+  std::vector<Descriptor> opened;
 };
 
 // Takes nothing that a client says for granted. Threads: the session's.
 class Grants {
  public:
-  // `client`: its number, by which the pool's lanes share out devices.
-  Grants(pool::PoolImpl& pool, SharedSpaces& spaces, Access access = {}, std::uint64_t client = 0)
-      : pool_(pool), shared_(spaces), access_(std::move(access)), client_(client) {}
+  // `client`: its number, by which the pool's lanes share out devices. `leases`: what all clients
+  // have leased; null: nobody counts.
+  Grants(pool::PoolImpl& pool, SharedSpaces& spaces, Access access = {}, std::uint64_t client = 0,
+         pool::LeaseBudget* leases = nullptr)
+      : pool_(pool),
+        shared_(spaces),
+        access_(std::move(access)),
+        client_(client),
+        leases_(pool.memory_bytes() / ipc::kClientLeaseDivisor, leases) {}
 
   // `descriptors`: exactly those that DescriptorsOf(type) says came with the question. kInvalid: it
   // makes no sense. kNoSpace: the client has as many as it may have. kForbidden: it is of no
@@ -46,6 +55,7 @@ class Grants {
  private:
   Result<Reply> OpenSpace(std::span<const std::byte> question);
   Result<Reply> Presence(std::span<const std::byte> question);
+  Result<Reply> LentMemory(std::span<const std::byte> question);
   Result<Reply> OpenChannel(std::span<const std::byte> question);
   Result<Reply> CloseChannel(std::span<const std::byte> question);
   Result<Reply> AddRegion(std::span<const std::byte> question, Descriptor& from);
@@ -56,7 +66,9 @@ class Grants {
   SharedSpaces& shared_;
   const Access access_;
   const std::uint64_t client_;
-  std::vector<GrantedSpace> spaces_;  // by the client's numbers
+  pool::LeaseBudget leases_;
+  std::set<std::uint32_t> lent_spaces_;  // the pool's ids of those whose memory the client may map
+  std::vector<GrantedSpace> spaces_;     // by the client's numbers
   Regions regions_;
   std::uint64_t region_bytes_ = 0;
   std::uint32_t next_number_ = 1;  // of a channel or a region: none is used twice

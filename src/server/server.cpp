@@ -49,7 +49,10 @@ Result<void> RemoveStale(const std::filesystem::path& path) {
 }  // namespace
 
 Server::Server(pool::PoolImpl& pool, ServerOptions options)
-    : pool_(pool), options_(std::move(options)), spaces_(pool) {}
+    : pool_(pool),
+      options_(std::move(options)),
+      spaces_(pool),
+      leases_(pool.memory_bytes() / ipc::kAllLeasesDivisor) {}
 
 Result<std::unique_ptr<Server>> Server::Listen(pool::PoolImpl& pool, ServerOptions options) {
   auto tenants = Tenants::Make(pool.tenants());
@@ -136,7 +139,8 @@ void Server::Accept() {
                      .client_number = ++clients_,
                      .stop = stop_.get(),
                      .log = options_.log,
-                     .roster = &roster_};
+                     .roster = &roster_,
+                     .leases = &leases_};
   const auto peer = options_.peer(socket.get());
   if (!peer) return;
   parts.peer = *peer;

@@ -13,6 +13,7 @@
 
 #include "base/descriptor.h"
 #include "base/log_event.h"
+#include "pool/lease_budget.h"
 #include "pool/pool_impl.h"
 #include "server/roster.h"
 #include "server/shared_spaces.h"
@@ -64,6 +65,7 @@ class Server {
   Tenants tenants_;
   SharedSpaces spaces_;
   Roster roster_;
+  pool::LeaseBudget leases_;  // of all clients
   Descriptor listener_;
   Descriptor stop_;
   bool bound_ = false;

@@ -133,18 +133,6 @@ TEST(ServerTest, ARequestThatIsCopiedInPartsIsOneRequest) {
   EXPECT_EQ(room.bytes, blocks.bytes);
 }
 
-TEST(ServerTest, SpacesTakeNoMoreDescriptorsThanTheirPart) {
-  const pool::TempDir dir;
-  Daemon daemon(dir);
-  const Space first = daemon.pool().OpenSpace({.model = "1"}).value();
-  const Space second = daemon.pool().OpenSpace({.model = "2"}).value();
-  SharedSpaces spaces(daemon.pool(), 1);
-  EXPECT_TRUE(spaces.TableOf(first));
-  EXPECT_EQ(spaces.TableOf(second).error().status, Status::kNoSpace);
-  EXPECT_TRUE(spaces.TableOf(first));
-  EXPECT_GT(SharedSpaces::MostByDescriptors(), 0u);
-}
-
 TEST(ServerTest, KeysThatNoBlockCanHaveAreRefusedOneByOne) {
   const pool::TempDir dir;
   Daemon daemon(dir);

@@ -29,7 +29,7 @@ Session::Session(Descriptor socket, SessionParts parts)
     : parts_(std::move(parts)),
       away_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       socket_(std::move(socket)),
-      grants_(*parts_.pool, *parts_.spaces, parts_.access, parts_.client_number),
+      grants_(*parts_.pool, *parts_.spaces, parts_.access, parts_.client_number, parts_.leases),
       thread_([this] { Run(); }) {}
 
 Session::~Session() { thread_.join(); }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "base/request_access.h"
 #include "ipc/wire.h"
@@ -21,6 +22,33 @@ bool Changes(const ipc::Submission& submission) {
          (submission.kind != ipc::RequestKind::kFlush || submission.keys != 0);
 }
 
+// The views of a key that is ok: what lies in none of `lent` lies in the segments.
+void AddViews(const GetRequest& get, std::uint32_t key,
+              std::span<const mem::LentMemory* const> lent, std::vector<ipc::ViewRecord>& views) {
+  if (!get.lease) {
+    views.push_back({.memory = ipc::ViewRecord::kSegments, .bytes = get.block_bytes(key)});
+    return;
+  }
+  for (const Segment& view : get.views(key)) {
+    ipc::ViewRecord record{.memory = ipc::ViewRecord::kSegments, .bytes = view.bytes};
+    for (std::uint32_t number = 0; number < lent.size(); ++number) {
+      if (lent[number] == nullptr) continue;
+      const auto memory = lent[number]->bytes();
+      const auto offset = static_cast<std::uint64_t>(view.data - memory.data());
+      if (offset >= memory.size()) continue;
+      record.memory = number;
+      record.offset = offset;
+    }
+    const bool continues = !views.empty() && record.memory == ipc::ViewRecord::kSegments &&
+                           views.back().memory == record.memory;
+    if (continues) {
+      views.back().bytes += record.bytes;
+    } else {
+      views.push_back(record);
+    }
+  }
+}
+
 }  // namespace
 
 // A submission that was taken. Reused.
@@ -30,6 +58,7 @@ struct SessionChannel::Work {
   std::vector<Segment> segments;
   std::shared_ptr<SessionRegion> arguments_region;
   std::vector<std::shared_ptr<SessionRegion>> regions;  // that the segments lie in
+  std::vector<ipc::ViewRecord> views;                   // scratch
   GetRequest get;
   PutRequest put;
   DropRequest drop;
@@ -44,15 +73,20 @@ struct SessionChannel::Work {
       case ipc::RequestKind::kDrop:
         return drop;
       case ipc::RequestKind::kFlush:
+      case ipc::RequestKind::kRelease:
         break;
     }
     return flush;
   }
 };
 
-Result<std::unique_ptr<SessionChannel>> SessionChannel::Open(Pool& pool, std::uint32_t depth,
-                                                             const ChannelOptions& options) {
-  std::unique_ptr<SessionChannel> made(new SessionChannel);
+SessionChannel::SessionChannel(pool::PoolImpl& pool) : pool_(pool) {}
+
+Result<std::unique_ptr<SessionChannel>> SessionChannel::Open(pool::PoolImpl& pool,
+                                                             std::uint32_t depth,
+                                                             const ChannelOptions& options,
+                                                             pool::LeaseBudget& leases) {
+  std::unique_ptr<SessionChannel> made(new SessionChannel(pool));
   const std::size_t bytes = ipc::ChannelLayout(depth).bytes;
   made->memory_fd_ = Descriptor(::memfd_create("kvpool-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   const int fd = made->memory_fd_.get();
@@ -71,7 +105,7 @@ Result<std::unique_ptr<SessionChannel>> SessionChannel::Open(Pool& pool, std::ui
   made->bell_ = Descriptor(pair[0]);
   made->client_bell_ = Descriptor(pair[1]);
   made->ring_ = std::make_unique<ipc::DaemonRing>(made->memory_, depth);
-  auto channel = pool.OpenChannel(options);
+  auto channel = pool.OpenChannel(options, &leases);
   if (!channel) return tl::unexpected(channel.error());
   made->channel_ = std::move(*channel);
   return made;
@@ -131,6 +165,11 @@ SessionChannel::Moved SessionChannel::TakeOne(const Regions& regions,
   }
   resting_.pop_back();
   ++in_flight_;
+  if (work.submission.kind == ipc::RequestKind::kRelease) {
+    EndLease(work.submission.arguments);
+    End(work, Status::kOk);
+    return Moved::kSomething;
+  }
   const Status status = Begin(work, regions, spaces);
   if (status != Status::kOk) End(work, status);
   return Moved::kSomething;
@@ -192,6 +231,8 @@ Status SessionChannel::Submit(Work& work, Space space) {
     case ipc::RequestKind::kGet:
       work.get.into = work.segments;
       work.get.priority = priority;
+      work.get.lease = MayLease(submission);
+      if (work.get.lease) lease_keys_ += submission.keys;
       RequestAccess::Mirror(work.get) = &ring_->Progress(submission.id);
       return channel_->Submit(work.get);
     case ipc::RequestKind::kPut:
@@ -205,25 +246,75 @@ Status SessionChannel::Submit(Work& work, Space space) {
     case ipc::RequestKind::kDrop:
       return channel_->Submit(work.drop);
     case ipc::RequestKind::kFlush:
+    case ipc::RequestKind::kRelease:
       break;
   }
   return channel_->Submit(work.flush);
 }
 
-void SessionChannel::WriteResults(const Work& work) {
+// The room is there by Decode.
+void SessionChannel::WriteResults(Work& work) {
   const ipc::Submission& submission = work.submission;
-  const ipc::ArgumentsLayout layout(submission.keys, submission.segments, submission.key_bytes);
+  const ipc::ArgumentsLayout layout(submission.keys, submission.segments, submission.key_bytes,
+                                    submission.views);
   std::byte* to = work.arguments_region->memory->bytes().data() + submission.arguments;
-  const Request& request = const_cast<Work&>(work).request();
-  const auto results = request.results();
-  // The room is there by Decode: a result a key, and one without keys.
+  if (submission.kind == ipc::RequestKind::kGet) {
+    for (std::uint32_t key = 0; key < submission.keys; ++key) {
+      const std::uint64_t bytes = work.get.block_bytes(key);
+      std::memcpy(to + layout.results + key * sizeof bytes, &bytes, sizeof bytes);
+    }
+    if ((submission.flags & ipc::kLease) != 0) WriteViews(work, to + layout.views);
+  }
+  const auto results = work.request().results();
+  // A result a key, and one without keys.
   const std::size_t count = std::min<std::size_t>(results.size(), std::max(submission.keys, 1u));
   std::memcpy(to + layout.status, results.data(), count);
-  if (submission.kind != ipc::RequestKind::kGet) return;
-  for (std::uint32_t key = 0; key < submission.keys; ++key) {
-    const std::uint64_t bytes = work.get.block_bytes(key);
-    std::memcpy(to + layout.results + key * sizeof bytes, &bytes, sizeof bytes);
+}
+
+// What finds no room is not told, and its key has failed.
+void SessionChannel::WriteViews(Work& work, std::byte* to) {
+  const auto lent = pool_.Lent(work.get.space);
+  std::uint32_t room = work.submission.views;
+  bool holds = false;
+  for (std::uint32_t key = 0; key < work.submission.keys; ++key) {
+    if (work.get.result(key) != Status::kOk) continue;
+    work.views.clear();
+    AddViews(work.get, key, lent, work.views);
+    if (work.views.size() > room) {
+      RequestAccess::Results(work.get)[key] = Status::kInvalid;
+      continue;
+    }
+    room -= static_cast<std::uint32_t>(work.views.size());
+    const auto bytes = std::as_bytes(std::span(work.views));
+    std::memcpy(to, bytes.data(), bytes.size());
+    to += bytes.size();
+    holds |= std::any_of(work.views.begin(), work.views.end(), [](const ipc::ViewRecord& view) {
+      return view.memory != ipc::ViewRecord::kSegments;
+    });
   }
+  if (!work.get.lease) return;
+  if (holds) {
+    leases_[work.submission.id] = &work;
+  } else {
+    channel_->Release(work.get);
+  }
+}
+
+// What is kept for a lease counts, too, beside the blocks.
+bool SessionChannel::MayLease(const ipc::Submission& submission) const {
+  return (submission.flags & ipc::kLease) != 0 && leases_.size() < ipc::kMaxChannelLeases &&
+         lease_keys_ + submission.keys <= ipc::kMaxChannelLeaseKeys;
+}
+
+// Of one that has none, nothing.
+void SessionChannel::EndLease(std::uint64_t id) {
+  const auto lease = leases_.find(id);
+  if (lease == leases_.end()) return;
+  channel_->Release(lease->second->get);
+  lease->second->get.lease = false;
+  lease_keys_ -= lease->second->submission.keys;
+  resting_.push_back(lease->second);
+  leases_.erase(lease);
 }
 
 void SessionChannel::End(Work& work, Status status) {
@@ -233,6 +324,10 @@ void SessionChannel::End(Work& work, Status status) {
   ring_->Complete(work.submission.id, status);
   call_ = true;
   --in_flight_;
+  if (leases_.contains(work.submission.id)) return;
+  if (work.submission.kind == ipc::RequestKind::kGet && std::exchange(work.get.lease, false)) {
+    lease_keys_ -= work.submission.keys;
+  }
   resting_.push_back(&work);
 }
 

@@ -9,8 +9,8 @@
 #include "ipc/arguments.h"
 #include "ipc/ring.h"
 #include "kvpool/channel.h"
-#include "kvpool/pool.h"
 #include "mem/region.h"
+#include "pool/pool_impl.h"
 
 namespace kvpool::server {
 
@@ -19,17 +19,21 @@ struct SessionRegion {
   std::unique_ptr<mem::Region> memory;
   std::shared_ptr<Memory> registered;  // with the devices; null: arguments
 };
+class SharedSpace;
 struct GrantedSpace {
   Space space;
   bool writable = true;
+  std::shared_ptr<SharedSpace> shared;  // keeps it open
 };
 using Regions = std::map<std::uint32_t, std::shared_ptr<SessionRegion>>;
 
 // Takes nothing that a client says for granted. Threads: the session's.
 class SessionChannel {
  public:
-  static Result<std::unique_ptr<SessionChannel>> Open(Pool& pool, std::uint32_t depth,
-                                                      const ChannelOptions& options);
+  // `leases`: the client's, for all of its channels; outlives this.
+  static Result<std::unique_ptr<SessionChannel>> Open(pool::PoolImpl& pool, std::uint32_t depth,
+                                                      const ChannelOptions& options,
+                                                      pool::LeaseBudget& leases);
   ~SessionChannel();  // waits for what is in flight
 
   // The client's ends.
@@ -51,15 +55,19 @@ class SessionChannel {
  private:
   struct Work;
 
-  SessionChannel() = default;
+  explicit SessionChannel(pool::PoolImpl& pool);
   bool Collect();
   Moved TakeOne(const Regions& regions, const std::vector<GrantedSpace>& spaces);
   Status Begin(Work& work, const Regions& regions, const std::vector<GrantedSpace>& spaces);
   bool TakeSegments(Work& work, const Regions& regions);
   Status Submit(Work& work, Space space);
   void End(Work& work, Status status);
-  void WriteResults(const Work& work);
+  void WriteResults(Work& work);
+  void WriteViews(Work& work, std::byte* to);
+  bool MayLease(const ipc::Submission& submission) const;
+  void EndLease(std::uint64_t id);
 
+  pool::PoolImpl& pool_;
   std::unique_ptr<Channel> channel_;
   Descriptor memory_fd_;
   std::span<std::byte> memory_;
@@ -68,6 +76,8 @@ class SessionChannel {
   std::unique_ptr<ipc::DaemonRing> ring_;
   std::vector<std::unique_ptr<Work>> work_;
   std::vector<Work*> resting_;
+  std::map<std::uint64_t, Work*> leases_;  // gets that have ended and are not released, by id
+  std::size_t lease_keys_ = 0;             // of these, and of leases in flight
   std::size_t in_flight_ = 0;
   std::uint64_t argument_bytes_ = 0;  // copied, of what is in flight
   bool call_ = false;                 // something was completed since the client was last called

@@ -6,10 +6,9 @@
 
 namespace kvpool::server {
 
-// Kept by the pool, too, which writes it under its own lock.
-class SharedSpaces::Table final : public pool::KeyWatcher {
+class SharedSpace::Keys final : public pool::KeyWatcher {
  public:
-  explicit Table(std::unique_ptr<ipc::PresenceWriter> writer) : writer_(std::move(writer)) {}
+  explicit Keys(std::unique_ptr<ipc::PresenceWriter> writer) : writer_(std::move(writer)) {}
 
   void Appeared(Key key) override {
     MutexLock lock(mutex_);
@@ -29,33 +28,59 @@ class SharedSpaces::Table final : public pool::KeyWatcher {
   const std::unique_ptr<ipc::PresenceWriter> writer_ KVPOOL_GUARDED_BY(mutex_);
 };
 
+Result<std::shared_ptr<SharedSpace>> SharedSpace::Make(pool::PoolImpl& pool, Space space) {
+  std::shared_ptr<SharedSpace> made(new SharedSpace(pool, space));
+  // Nobody can choose keys that crowd a table without having seen it.
+  std::uint64_t seed = 0;
+  [[maybe_unused]] const ssize_t got = ::getrandom(&seed, sizeof seed, 0);
+  auto writer = ipc::PresenceWriter::Make(seed);
+  if (!writer) return tl::unexpected(writer.error());
+  made->keys_ = std::make_shared<Keys>(std::move(*writer));
+  return made;
+}
+
+SharedSpace::~SharedSpace() {
+  if (keys_) pool_.StopSharing(space_, *keys_);
+  pool_.CloseSpace(space_);
+}
+
+Result<std::shared_ptr<ipc::SharedTable>> SharedSpace::Table() {
+  {
+    MutexLock lock(filling_);
+    if (!filled_) pool_.ShareSpace(space_, keys_);
+    filled_ = true;
+  }
+  auto table = keys_->table();
+  if (table) return table;
+  return Fail(Status::kNoSpace, "there is no shared memory for a space's keys: free some");
+}
+
 std::size_t SharedSpaces::MostByDescriptors() {
   rlimit limit{};
   return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 4 : 256;
 }
 
-Result<std::shared_ptr<ipc::SharedTable>> SharedSpaces::TableOf(Space space) {
+Result<std::shared_ptr<SharedSpace>> SharedSpaces::Open(const SpaceSpec& spec) {
   MutexLock lock(mutex_);
-  if (tables_.size() >= most_ && !tables_.contains(space.id)) {
+  const auto space = pool_.OpenSpace(spec);
+  if (!space) return tl::unexpected(space.error());
+  const auto there = open_.find(space->id);
+  if (auto shared = there == open_.end() ? nullptr : there->second.lock()) {
+    pool_.CloseSpace(*space);  // it has an opening of its own
+    return shared;
+  }
+  std::erase_if(open_, [](const auto& one) { return one.second.expired(); });
+  if (open_.size() >= most_) {
+    pool_.CloseSpace(*space);
     return Fail(
         Status::kNoSpace,
-        fmt::format("clients have opened {} spaces, and the daemon takes no more: raise its "
-                    "limit of open files (LimitNOFILE), and start it again",
+        fmt::format("clients have {} spaces open, and the daemon takes no more: close some, "
+                    "or raise its limit of open files (LimitNOFILE)",
                     most_));
   }
-  auto& shared = tables_[space.id];
-  if (!shared) {
-    // Nobody can choose keys that crowd a table without having seen it.
-    std::uint64_t seed = 0;
-    [[maybe_unused]] const ssize_t got = ::getrandom(&seed, sizeof seed, 0);
-    auto writer = ipc::PresenceWriter::Make(seed);
-    if (!writer) return tl::unexpected(writer.error());
-    shared = std::make_shared<Table>(std::move(*writer));
-    pool_.ShareSpace(space, shared);
-  }
-  auto table = shared->table();
-  if (table) return table;
-  return Fail(Status::kNoSpace, "there is no shared memory for a space's keys: free some");
+  auto made = SharedSpace::Make(pool_, *space);
+  if (made) open_[space->id] = *made;
+  return made;
 }
 
 }  // namespace kvpool::server

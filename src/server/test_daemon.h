@@ -30,7 +30,8 @@ class TestDaemon {
     if (!file.empty() && !std::filesystem::exists(file)) {
       ASSERT_TRUE(Pool::Create(config_));
     }
-    auto pool = pool::PoolImpl::Open(config_, Clock::Monotonic());
+    auto pool = pool::PoolImpl::Open(config_, Clock::Monotonic(), pool::LogOnStderr,
+                                     pool::Lending::kToClients);
     ASSERT_TRUE(pool) << pool.error().message;
     pool_ = std::move(*pool);
     auto server = Server::Listen(*pool_, options_);

@@ -280,10 +280,12 @@ std::string ToJson(const DaemonStatus& status) {
 Result<DaemonStatus> FromJson(std::string_view json) {
   const Json parsed = Json::parse(json, nullptr, false);
   try {
-    if (!parsed.is_discarded()) return Read(parsed);
+    if (parsed.is_discarded()) throw Wrong();
+    return Read(parsed);
   } catch (const Wrong&) {
+    return Fail(Status::kInvalid,
+                "the daemon's status makes no sense: use the same kvpool for both");
   }
-  return Fail(Status::kInvalid, "the daemon's status makes no sense: use the same kvpool for both");
 }
 
 }  // namespace kvpool::status

@@ -114,14 +114,14 @@ class Daemon:
         return sum(text_of(task / "comm") == "kvpool-client\n" for task in tasks.iterdir())
 
     def holdings(self):
-        """What a client could leave behind: descriptors, threads, mappings of shared memory. A space stays."""
+        """What a client could leave behind: descriptors, threads, mappings of shared memory. Lent memory is its space's."""
         root = pathlib.Path(f"/proc/{self.process.pid}")
-        targets = [link_of(fd) for fd in (root / "fd").iterdir()]
         maps = (root / "maps").read_text()
         threads = [text_of(task / "comm") for task in (root / "task").iterdir()]
-        return (sum("kvpool-presence" not in one for one in targets),
+        targets = [link_of(fd) for fd in (root / "fd").iterdir()]
+        return (sum("kvpool-lent" not in one for one in targets),
                 sum(not name.startswith("iou-") for name in threads),  # io_uring's own come and go
-                sum(maps.count(f"memfd:{name} ") for name in ("kvpool", "kvpool-channel", "liar")))
+                sum(maps.count(f"memfd:{name} ") for name in ("kvpool", "kvpool-channel", "kvpool-presence", "liar")))
 
 
 def load(daemon, seed, seconds):
@@ -155,7 +155,7 @@ class Raw:
     def __exit__(self, *_):
         self.socket.close()
 
-    def hello(self, version=2, magic=b"KVPOOLIP"):
+    def hello(self, version=3, magic=b"KVPOOLIP"):
         self.socket.sendall(magic + struct.pack("<II64s", version, 80, b"raw"))
         return self.receive(344)
 
@@ -176,7 +176,7 @@ class Raw:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
             self.socket.sendmsg([header + question], rights)
-            data, control, _, _ = self.socket.recvmsg(16, socket.CMSG_SPACE(16))
+            data, control, _, _ = self.socket.recvmsg(16, socket.CMSG_SPACE(256))
         except OSError:
             return None
         if len(data) < 16:

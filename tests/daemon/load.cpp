@@ -1,6 +1,6 @@
 // A client that puts contexts, fetches them and looks at every byte, until SECONDS have passed:
 // daemon_load SOCKET SEED SECONDS. Ends with a line of counts; exit code 1 when a byte was wrong.
-// Half of the memory is the pool's, half its own, which is copied.
+// Half of the memory is the pool's, half its own, which is copied; half of the gets are leases.
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -58,6 +58,7 @@ class Load {
     get.space = space_;
     get.keys = keys;
     get.into = into;
+    get.lease = random_() % 2 == 0;
     std::memset(memory + kContextBytes, 0x77, kContextBytes);
     Do(get);
     for (std::size_t i = 0; i < kBlocks; ++i) {
@@ -66,9 +67,11 @@ class Load {
       counts_.cancelled += status == Status::kCancelled ? 1 : 0;
       if (status != Status::kOk) continue;
       counts_.fetched += 1;
-      const bool same = std::memcmp(from[i].data, into[i].data, kBlockBytes) == 0;
+      const bool same = get.lease ? IsSame(from[i].data, get.views(i))
+                                  : std::memcmp(from[i].data, into[i].data, kBlockBytes) == 0;
       counts_.wrong += same ? 0 : 1;
     }
+    if (get.lease) channel_->Release(get);
     if (random_() % 8 != 0) return;
     DropRequest drop;
     drop.space = space_;
@@ -86,6 +89,16 @@ class Load {
       word = word * 6364136223846793005ULL + 1442695040888963407ULL;
       std::memcpy(segment.data + at, &word, 8);
     }
+  }
+
+  static bool IsSame(const std::byte* stored, std::span<const Segment> views) {
+    std::size_t at = 0;
+    for (const Segment& view : views) {
+      if (at + view.bytes > kBlockBytes) return false;
+      if (std::memcmp(stored + at, view.data, view.bytes) != 0) return false;
+      at += view.bytes;
+    }
+    return at == kBlockBytes;
   }
 
   template <class R>

@@ -10,9 +10,11 @@ from harness import DaemonTest, Raw
 
 MIB = 1 << 20
 OPEN_SPACE, OPEN_CHANNEL, CLOSE_CHANNEL, ADD_REGION, REMOVE_REGION, INFO, PRESENCE = range(1, 8)
+LENT_MEMORY = 9
 F_ADD_SEALS, SHRINK_AND_GROW = 1033, 6
 INVALID = 4
-GET, PUT, DROP, FLUSH = range(4)
+GET, PUT, DROP, FLUSH, RELEASE = range(5)
+LEASE = 16
 
 
 def region(bytes_=2 * MIB, sealed=True):
@@ -51,10 +53,10 @@ class Liar(Raw):
         self.memory[offset:offset + 4] = struct.pack("<I", value)
 
     def submit(self, position, id_=0, kind=GET, flags=0, space_=0, keys=1, segments=1, region_=None, key_bytes=3,
-               offset=0, zero=0):
+               offset=0, zero=0, views=0, zero2=0):
         region_ = self.regions[0][0] if region_ is None else region_
-        record = struct.pack("<QBBHIIIIIQQQQ", id_, kind, flags, zero, space_, keys, segments, region_, key_bytes,
-                             offset, 0, 0, 0)
+        record = struct.pack("<QBBHIIIIIQQQII", id_, kind, flags, zero, space_, keys, segments, region_, key_bytes,
+                             offset, 0, 0, views, zero2)
         at = 4096 + position % 8 * 64
         self.memory[at:at + 64] = record
         self.set_counter(0, position + 1)
@@ -82,9 +84,9 @@ class Liar(Raw):
 class Hello(DaemonTest):
     def test_another_version_is_told_which_one_is_spoken(self):
         with Raw(self.daemon.socket) as raw:
-            answer = raw.hello(version=3)
-            self.assertEqual(struct.unpack("<8sI", answer[:12]), (b"KVPOOLIP", 2))
-            self.assertIn(b"speaks version 3 and the daemon 2", answer)
+            answer = raw.hello(version=2)
+            self.assertEqual(struct.unpack("<8sI", answer[:12]), (b"KVPOOLIP", 3))
+            self.assertIn(b"speaks version 2 and the daemon 3", answer)
             self.assertTrue(raw.ended())
 
     def test_what_is_no_hello_ends_the_connection(self):
@@ -124,7 +126,7 @@ class Messages(DaemonTest):
     def test_numbers_of_others_are_none_of_ours(self):
         with Liar(self.daemon.socket), Raw(self.daemon.socket) as raw:
             raw.hello()
-            for kind in (CLOSE_CHANNEL, REMOVE_REGION, PRESENCE):
+            for kind in (CLOSE_CHANNEL, REMOVE_REGION, PRESENCE, LENT_MEMORY):
                 for number in (0, 1, 2, 3, 2**32 - 1):
                     self.assertEqual(raw.ask(kind, struct.pack("<II", number, 0))[0], INVALID)
         self.assert_leaves_nothing(self.before)
@@ -147,6 +149,18 @@ class Messages(DaemonTest):
             raw.socket.sendall(struct.pack("<IHHII", 0x4D50564B, INFO, 0, 2 * MIB, 1))
             self.assertTrue(raw.ended())
         self.assert_leaves_nothing(self.before)
+
+    def test_ever_new_spaces_leave_nothing(self):
+        for client in range(8):
+            with Raw(self.daemon.socket) as raw:
+                raw.hello()
+                for number in range(150):
+                    status, _, fds = raw.ask(OPEN_SPACE, space(f"{client} {number}".encode()))
+                    self.assertEqual((status, len(fds)), (0, 1))
+                    os.close(fds[0])
+                self.assertGreater(self.daemon.holdings()[0], self.before[0] + 149)  # the control
+            self.assert_leaves_nothing(self.before)
+        self.assert_serves()
 
     def test_who_does_not_read_answers_is_sent_away(self):
         with Raw(self.daemon.socket) as raw:
@@ -180,6 +194,35 @@ class Rings(DaemonTest):
             self.assertEqual(liar.status(1), 0)
             self.assertEqual(liar.regions[1][1][0:65536], stored)
 
+    def test_what_was_leased_by_nobody_is_not_released(self):
+        with Liar(self.daemon.socket) as liar:
+            liar.arguments()
+            for position, lease in enumerate((0, 77, 2**64 - 1)):
+                liar.submit(position, id_=position << 32, kind=RELEASE, offset=lease)
+                self.assertEqual(liar.status(position), 0)
+                liar.set_counter(256, position + 1)
+
+    def test_a_lease_is_seen_and_not_written_by_its_client(self):
+        with Liar(self.daemon.socket) as liar:
+            stored = os.urandom(65536)
+            liar.regions[1][1][0:65536] = stored
+            liar.arguments()
+            liar.submit(0, id_=0, kind=PUT)
+            self.assertEqual(liar.status(0), 0)
+            liar.set_counter(256, 1)
+            liar.submit(1, id_=1 << 32, kind=GET, flags=LEASE, views=8)
+            self.assertEqual(liar.status(1), 0)
+            at = 24 + 4 + 3 + 1 + 8 + 8  # segment, lengths, key, padding, stored bytes, status
+            number, _, offset, length = struct.unpack("<IIQQ", liar.regions[0][1][at:at + 24])
+            status, answer, (fd,) = liar.ask(LENT_MEMORY, struct.pack("<II", 0, 0))
+            self.assertEqual((status, number, length), (0, struct.unpack("<IIQ", answer)[0], 65536))
+            self.assertEqual(os.pread(fd, length, offset), stored)
+            for protection in (mmap.PROT_WRITE, mmap.PROT_READ | mmap.PROT_WRITE):
+                self.assertRaises(PermissionError, mmap.mmap, fd, 2 * MIB, mmap.MAP_SHARED, protection)
+            self.assertRaises(OSError, os.pwrite, fd, b"x", offset)
+            self.assertRaises(OSError, os.ftruncate, fd, 0)
+            os.close(fd)  # and the lease is left behind
+
     def test_the_background_is_a_flag(self):
         with Liar(self.daemon.socket) as liar:
             liar.arguments()
@@ -193,7 +236,8 @@ class Rings(DaemonTest):
                    dict(lengths=(3, 1)), dict(lengths=(65535, 0)), dict(lengths=(2, 0)))
             records = (dict(region_=99), dict(offset=2 * MIB), dict(offset=2 * MIB - 8), dict(offset=4),
                        dict(offset=2**64 - 8), dict(keys=2**32 - 1), dict(segments=2**32 - 1), dict(keys=65537),
-                       dict(key_bytes=2**32 - 1), dict(key_bytes=5000), dict(space_=1), dict(space_=2**32 - 1))
+                       dict(key_bytes=2**32 - 1), dict(key_bytes=5000), dict(space_=1), dict(space_=2**32 - 1),
+                       dict(views=2**32 - 1), dict(views=87_000))  # more than the region has room for
             position = 0
             for arguments, record in [(one, {}) for one in bad] + [({}, one) for one in records]:
                 liar.arguments(**arguments)
@@ -203,8 +247,8 @@ class Rings(DaemonTest):
                 liar.set_counter(256, position)
 
     def test_impossible_counters_and_forged_ids_end_the_connection(self):
-        for lie in (dict(id_=1 << 32), dict(id_=8), dict(id_=2**64 - 1), dict(kind=4), dict(kind=255), dict(flags=16), dict(flags=128),
-                    dict(zero=1)):
+        for lie in (dict(id_=1 << 32), dict(id_=8), dict(id_=2**64 - 1), dict(kind=5), dict(kind=255), dict(flags=32), dict(flags=128),
+                    dict(zero=1), dict(zero2=1)):
             with Liar(self.daemon.socket) as liar:
                 liar.arguments()
                 liar.submit(0, **lie)
@@ -253,7 +297,8 @@ class Rings(DaemonTest):
                         if noise.random() < 0.5:
                             lie[name] = noise.getrandbits(noise.randrange(1, bits + 1)) // 8 * 8
                     try:
-                        liar.submit(position, id_=position, kind=noise.randrange(4), **lie)
+                        liar.submit(position, id_=position, kind=noise.randrange(5),
+                                    flags=noise.choice((0, LEASE)), views=noise.choice((0, 64, 87_000)), **lie)
                     except OSError:
                         break
                 if noise.random() < 0.5:

@@ -12,7 +12,7 @@ import time
 import unittest
 import urllib.request
 
-from harness import KVPOOL, KVPOOLD, PATIENCE_S, DaemonTest, Raw, counts_of, load, wait_for
+from harness import KVPOOL, KVPOOLD, PATIENCE_S, POOL, DaemonTest, Raw, counts_of, load, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCK_BYTES = 256 * 1024 + 512  # of the load
@@ -218,6 +218,44 @@ class Options(DaemonTest):
         levels = {(line["level"], line["reason"].split(":")[0]) for line in lines if line["event"] == "client_gone"}
         self.assertIn(("warning", "broke the protocol"), levels)
         self.assertIn(("info", "left"), levels)
+
+    def test_a_drive_that_is_drained_is_in_the_log(self):
+        for faults, drained in (("", []), ('faults = "write.error"\n', ["ssd"])):
+            self.daemon.stop()
+            self.daemon.log.write_text("")
+            self.daemon.pool.write_text(POOL + faults)
+            self.daemon.start_again(("--log", "json"))
+            counts_of(load(self.daemon, 1, 1))
+
+            def logged():
+                counts_of(load(self.daemon, 2, 0.3))
+                return "device_drained" in self.daemon.log.read_text()
+
+            if drained:
+                wait_for("it is drained", logged)
+            self.daemon.stop()
+            lines = [json.loads(line) for line in self.daemon.log.read_text().splitlines()]
+            events = [line for line in lines if line["event"] == "device_drained"]
+            self.assertEqual(drained, [event["device"] for event in events])
+            for event in events:
+                self.assertEqual("error", event["level"])
+                self.assertIn("transfers in a row failed", event["reason"])
+                self.assertIn(event["reason"], event["message"])
+
+    def test_a_drive_that_is_not_there_is_in_the_log(self):
+        self.daemon.stop()
+        self.daemon.log.write_text("")
+        other = '[[device]]\nname = "other"\nkind = "file"\npath = "other"\ncapacity = "64MiB"\n' \
+                'read_bandwidth = "1GB/s"\nwrite_bandwidth = "1GB/s"\naccept_buffered = true\n'
+        self.daemon.pool.write_text(POOL.replace('"catalog"', '"catalog2"').replace("ssd.pool", "ssd2.pool") + other)
+        self.daemon.start_again()
+        self.assertNotIn("does not serve", self.daemon.log.read_text())
+        self.daemon.stop()
+        (self.daemon.folder / "other").unlink()
+        self.daemon.start_again(("--log", "json"))
+        self.daemon.stop()
+        lines = [json.loads(line) for line in self.daemon.log.read_text().splitlines() if line.startswith("{")]
+        self.assertEqual(["other"], [line["device"] for line in lines if line["event"] == "device_drained"])
 
 
 class Top(DaemonTest):

@@ -1,13 +1,18 @@
 // A whole session: the input is all that a client sends, hello first where the first byte is odd.
-// It is of one tenant, and whatever it sends, the block of another stays.
+// It is of one tenant, and whatever it sends, the block of another stays, and is in nothing that it
+// gets to map.
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <span>
+#include <vector>
 
 #include "base/check.h"
 #include "ipc/records.h"
@@ -25,12 +30,13 @@ pool::PoolImpl& SmallPool() {
     memory.read_bytes_per_s = memory.write_bytes_per_s = 1e9;
     config.devices = {memory};
     config.tenants = {{.name = "a", .users = {"1"}}, {.name = "b", .users = {"2"}}};
-    return std::move(*pool::OpenOwn(config));
+    return std::move(*pool::OpenOwn(config, pool::LogOnStderr, pool::Lending::kToClients));
   }();
   return *pool;
 }
 
 const Key kKey = "key";
+constexpr std::byte kByte{0x5a};  // all that the other tenant stores; nobody else writes it
 
 // Of the other tenant, with a block.
 Space Stored() {
@@ -38,6 +44,7 @@ Space Stored() {
     const Space opened = *SmallPool().OpenSpace({.model = "m", .owner = "a"});
     const auto channel = std::move(*SmallPool().OpenChannel({}));
     std::array<std::byte, 4096> bytes{};
+    bytes.fill(kByte);
     const Segment segment{bytes.data(), bytes.size()};
     PutRequest put;
     put.space = opened;
@@ -50,6 +57,16 @@ Space Stored() {
     return opened;
   }();
   return space;
+}
+
+void LookThrough(int fd) {
+  struct stat status{};
+  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) return;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
+  const ssize_t got = pread(fd, bytes.data(), bytes.size(), 0);
+  if (got <= 0) return;
+  const auto end = bytes.begin() + got;
+  KVPOOL_CHECK(std::search_n(bytes.begin(), end, 64, kByte) == end);
 }
 
 }  // namespace
@@ -78,6 +95,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
          .client = "fuzz",
          .roster = &roster,
          .status = [] { return std::string("{}"); }});
+  }
+  std::vector<std::byte> answers(1 << 16);
+  std::vector<Descriptor> descriptors;
+  std::size_t got = 0;
+  while (ipc::ReceiveSome(client.get(), answers, false, got, descriptors) == ipc::Received::kSome) {
+    for (const Descriptor& one : descriptors) LookThrough(one.get());
+    descriptors.clear();
   }
   KVPOOL_CHECK(SmallPool().Match(stored, {&kKey, 1}) == 1);
   return 0;

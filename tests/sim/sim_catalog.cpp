@@ -19,8 +19,19 @@ class MemoryCatalog final : public Catalog {
         return id;
       }
     }
-    state_.spaces.emplace_back(static_cast<std::uint32_t>(state_.spaces.size() + 1), spec);
-    return state_.spaces.back().first;
+    std::uint32_t id = 1;
+    while (std::any_of(state_.spaces.begin(), state_.spaces.end(),
+                       [&](const auto& known) { return known.first == id; })) {
+      ++id;
+    }
+    state_.spaces.emplace_back(id, spec);
+    return id;
+  }
+  Result<void> Forget(std::span<const std::uint32_t> spaces) override {
+    std::erase_if(state_.spaces, [&](const auto& known) {
+      return std::find(spaces.begin(), spaces.end(), known.first) != spaces.end();
+    });
+    return {};
   }
   Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() override {
     return state_.spaces;
@@ -55,6 +66,9 @@ class SimCatalog final : public Catalog {
       : world_(world), inner_(std::move(inner)), error_(error) {}
 
   Result<std::uint32_t> SpaceId(const SpaceSpec& spec) override { return inner_->SpaceId(spec); }
+  Result<void> Forget(std::span<const std::uint32_t> spaces) override {
+    return world_.crashed() ? Result<void>{} : inner_->Forget(spaces);
+  }
   Result<std::vector<std::pair<std::uint32_t, SpaceSpec>>> Spaces() override {
     return inner_->Spaces();
   }

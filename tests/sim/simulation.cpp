@@ -139,7 +139,7 @@ void Simulation::Open() {
     staging_given_ += bytes;
     return std::span(Staging() + staging_given_ - bytes, bytes);
   };
-  parts.say = [this](const std::string&) { world_.Note("the pool says something"); };
+  parts.log = [this](const LogEvent&) { world_.Note("the pool says something"); };
   auto pool = pool::PoolImpl::Open(std::move(parts));
   KVPOOL_CHECK(pool.has_value());
   pool_ = std::move(*pool);

@@ -34,14 +34,40 @@ DEVICE_COUNTERS = {
 TIER_COUNTERS = {
     "load_failures": "Chunks that a lookup had found and that could not be loaded; the engine recomputes them.",
     "store_failures": "Chunks that could not be stored.",
+}
+PRIMARY_COUNTERS = {
     "refused_promotions": "Lookups of present chunks answered as missing: the primary tier is too small.",
+}
+STAGING_COUNTERS = {
+    "fetched_bytes": "Bytes brought from the pool into rows of the staging memory.",
+    "fetch_seconds": "Time of all requests that brought them, each from its submission to its end.",
+    "refused_loads": "Lookups of present chunks answered as missing: no row of the staging memory came free in time.",
+    "refused_stores": "Chunks that were not stored: every row of the staging memory was in use.",
+}
+STAGING_GAUGES = {
+    "staging_rows": "Rows of the staging memory, a chunk each.",
+    "staging_rows_in_use": "Rows of the staging memory that chunks are moving through, or are promised to requests.",
 }
 
 
-def definitions(metadata: Any) -> dict[str, Any]:
+def tier_definitions(metadata: Any) -> dict[str, Any]:
     """name -> metadata object of vLLM; `metadata` is the module that has OffloadingCounterMetadata and the gauge's."""
+    return _of_pool(metadata) | _plain(metadata.OffloadingCounterMetadata, TIER_COUNTERS | PRIMARY_COUNTERS)
+
+
+def staging_definitions(metadata: Any) -> dict[str, Any]:
+    """The same of the direct path."""
+    return (_of_pool(metadata) | _plain(metadata.OffloadingCounterMetadata, TIER_COUNTERS | STAGING_COUNTERS)
+            | _plain(metadata.OffloadingGaugeMetadata, STAGING_GAUGES))
+
+
+def _plain(kind: Any, table: dict[str, str]) -> dict[str, Any]:
+    return {PREFIX + name: kind(documentation=text) for name, text in table.items()}
+
+
+def _of_pool(metadata: Any) -> dict[str, Any]:
     counter, gauge = metadata.OffloadingCounterMetadata, metadata.OffloadingGaugeMetadata
-    found = {PREFIX + name: counter(documentation=text) for name, text in TIER_COUNTERS.items()}
+    found: dict[str, Any] = {}
     for table, kind, labels in ((POOL_GAUGES, gauge, ()), (DEVICE_GAUGES, gauge, ("device",)),
                                 (POOL_COUNTERS, counter, ()), (DEVICE_COUNTERS, counter, ("device",))):
         found |= {PREFIX + name: kind(documentation=text, labelnames=labels) for name, (_, text) in table.items()}
@@ -58,12 +84,12 @@ class Metrics:
         self._before: dict[tuple[str, str], float] = {}
         self._next_snapshot = 0.0
 
-    def count(self, name: str, by: int = 1) -> None:
+    def count(self, name: str, by: float = 1) -> None:
         self._counts[name] += by
 
-    def report(self, stats: Any) -> None:
+    def report(self, stats: Any, gauges: dict[str, float] | None = None) -> None:
         """Adds to `stats` (OffloadingConnectorStats) what happened since the last call; looks at the pool's own
-        counters once a second."""
+        counters once a second, and sets `gauges` then."""
         for name, count in self._counts.items():
             if count:
                 stats.increase_counter(PREFIX + name, count)
@@ -73,6 +99,8 @@ class Metrics:
             return
         self._next_snapshot = now + SNAPSHOT_EVERY_S
         info = self._pool.info()
+        for name, value in (gauges or {}).items():
+            stats.set_gauge(PREFIX + name, value)
         self._add(stats, POOL_GAUGES, POOL_COUNTERS, info, ())
         for device in info["devices"]:
             values = {**device, "serving": int(device["state"] == "serving")}

@@ -1,8 +1,6 @@
 """KVPoolTier: the class that vLLM's tiering manager calls."""
-import os
 import threading
-import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import kvpool
@@ -14,14 +12,10 @@ from vllm.v1.kv_offload.base import Locality, LookupResult, Medium, OffloadingEv
 from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager
 
 from . import metrics, versions
-from .requests import Group, Request, Run
+from .common import Complaints, Failed, group_index, groups_of, pool_path, position
+from .requests import Request, Run
 from .spaces import space_spec
 from .transfers import Job, Transfers
-
-# How long a chunk whose load failed is answered as missing, if nobody stores it anew.
-FAILED_FOR_S = 60.0
-MOST_FAILED = 1 << 16
-GROUP_BYTES = 4  # vLLM's keys are a block's hash and the group's index, big-endian
 
 logger = init_logger("vllm.kvpool")  # vLLM prints loggers of its own name only
 
@@ -44,7 +38,7 @@ class KVPoolTier(SecondaryTierManager):
                  namespace: str = "", enable_kv_events: bool = False, locality: str | None = None,
                  backpressure_detector: Any = None, **later: Any) -> None:
         version = versions.require_vllm()
-        path = pool_path(pool)
+        path = pool_path(pool, "the tier")
         detector = {} if backpressure_detector is None else {"backpressure_detector": backpressure_detector}
         super().__init__(offloading_spec, primary_kv_view, tier_type, **detector)
         self.locality = Locality(locality) if locality is not None else None
@@ -52,12 +46,11 @@ class KVPoolTier(SecondaryTierManager):
             logger.warning("kvpool: unknown settings of the tier are ignored: %s.", ", ".join(sorted(later)))
         self._lock = threading.RLock()
         self._requests: dict[str, Request] = {}
-        self._failed: dict[bytes, float] = {}  # key -> until when it is answered as missing
+        self._failed = Failed()
+        self._complaints = Complaints(logger)
         self._events: list[OffloadingEvent] | None = [] if self._wants_events(enable_kv_events) else None
-        self._complained = 0.0
         config = offloading_spec.config
-        self._groups = {getattr(group, "group_id", index): group_of(config, group)  # 0.28 has no ids
-                        for index, group in enumerate(config.groups)}
+        self._groups = groups_of(config)
         self._pool = kvpool.Pool.open(path)
         try:
             self._transfers: Transfers | None = Transfers(self._pool, primary_kv_view)
@@ -78,8 +71,8 @@ class KVPoolTier(SecondaryTierManager):
             if self._transfers is None:
                 return LookupResult.MISS
             group, request = group_index(key), self._request(req_context)
-            request.looked_up(self._groups, group, self._position(key, group, req_context), key)
-            if self._has_failed(key) or not self._contains(group, key):
+            request.looked_up(self._groups, group, position(req_context, key, self._groups[group]), key)
+            if key in self._failed or not self._contains(group, key):
                 return LookupResult.MISS
             if not request.may_promote(key, self._transfers.rows):
                 self._metrics.count("refused_promotions")
@@ -138,7 +131,7 @@ class KVPoolTier(SecondaryTierManager):
 
     @classmethod
     def build_metric_definitions(cls, extra_config: dict[str, Any]) -> dict[str, Any]:
-        return metrics.definitions(offload)
+        return metrics.tier_definitions(offload)
 
     def get_stats(self) -> Any:
         from vllm.distributed.kv_transfer.kv_connector.v1.offloading.metrics import OffloadingConnectorStats
@@ -169,25 +162,12 @@ class KVPoolTier(SecondaryTierManager):
     def _request(self, context: Any) -> Request:
         return self._requests.setdefault(context.req_id, Request())
 
-    def _position(self, key: bytes, group: int, context: Any) -> int:
-        """The chunk's index in its prompt; -1 where vLLM does not say (before 0.31)."""
-        end_of = getattr(context, "get_offload_key_position", None)
-        end = None if end_of is None else end_of(key)
-        return -1 if end is None else -(-end // self._groups[group].tokens_per_chunk) - 1
-
     def _contains(self, group: int, key: bytes) -> bool:
         try:
             return self._spaces[group].contains([key])[0]
         except kvpool.Error as error:
-            self._complain("looked up", error)
+            self._complaints.complain("looked up", error)
             return False
-
-    def _has_failed(self, key: bytes) -> bool:
-        until = self._failed.get(key)
-        if until is not None and time.monotonic() >= until:
-            del self._failed[key]
-            return False
-        return until is not None
 
     def _by_group(self, job: Any) -> dict[int, list[tuple[int, bytes, int]]]:
         """group -> [(index in the prompt, key, row)], in the job's order."""
@@ -195,7 +175,8 @@ class KVPoolTier(SecondaryTierManager):
         chunks: dict[int, list[tuple[int, bytes, int]]] = {}
         for key, at in zip(job.keys, ids):
             group = group_index(key)
-            chunks.setdefault(group, []).append((self._position(key, group, job.req_context), key, int(at)))
+            index = position(job.req_context, key, self._groups[group])
+            chunks.setdefault(group, []).append((index, key, int(at)))
         return chunks
 
     def _submit(self, job: Job, runs: list[tuple[int, Run]]) -> None:
@@ -208,19 +189,19 @@ class KVPoolTier(SecondaryTierManager):
         bad = [key for key, status in job.results if status != Status.OK]
         if bad:
             self._metrics.count("load_failures", len(bad))
-            self._complain("loaded", job.results)
-            self._fail(bad)
+            self._complaints.complain("loaded", job.results)
+            self._failed.add(bad)
             self._tell(job.keys(Status.NOT_FOUND), removed=True)
         return self._result(job, not bad, len(good), successful_keys=tuple(good) if bad and good else None)
 
     def _stored(self, job: Job) -> JobResult:
         there = job.keys(Status.OK, Status.EXISTS)
         for key in job.keys(Status.OK):
-            self._failed.pop(key, None)
+            self._failed.discard(key)
         refused = len(job.results) - len(there) - len(job.keys(Status.DECLINED))
         if refused:
             self._metrics.count("store_failures", refused)
-            self._complain("stored", job.results)
+            self._complaints.complain("stored", job.results)
         self._tell(there, removed=False)
         return self._result(job, refused == 0, len(there))
 
@@ -229,45 +210,6 @@ class KVPoolTier(SecondaryTierManager):
             more["transfer_bytes"] = chunks * self._transfers.row_bytes
         return JobResult(job.id, success, transfer_time=job.seconds, **more)
 
-    def _fail(self, keys: Collection[bytes]) -> None:
-        until = time.monotonic() + FAILED_FOR_S
-        for key in keys:
-            self._failed.pop(key, None)
-            self._failed[key] = until
-        while len(self._failed) > MOST_FAILED:
-            del self._failed[next(iter(self._failed))]
-
     def _tell(self, keys: list[bytes], removed: bool) -> None:
         if self._events is not None and keys:
             self._events.append(OffloadingEvent(keys=keys, medium=self.medium, removed=removed, locality=self.locality))
-
-    def _complain(self, what: str, problem: Any) -> None:
-        """At most once in ten seconds: a drive that is gone fails thousands of chunks."""
-        now = time.monotonic()
-        if now < self._complained:
-            return
-        self._complained = now + 10.0
-        if isinstance(problem, kvpool.Error):
-            logger.warning("kvpool: chunks are not %s: %s", what, problem)
-            return
-        why = sorted({status.name for _, status in problem} - {"OK", "EXISTS", "DECLINED"})
-        logger.warning("kvpool: chunks are not %s (%s): the engine goes on without them; `kvpool info` names devices "
-                       "that fail.", what, ", ".join(why))
-
-
-def pool_path(pool: Any) -> str:
-    if not isinstance(pool, (str, os.PathLike)) or not os.fspath(pool):
-        raise ValueError('kvpool: the tier needs "pool", the path of a pool file, beside "type" and "module_path".')
-    return os.fspath(pool)
-
-
-def group_of(config: Any, group: Any) -> Group:
-    """vLLM says from 0.33 on whether a group slides."""
-    told = None
-    if hasattr(group, "sliding_window_size_in_chunks"):
-        told = group.sliding_window_size_in_chunks is not None
-    return Group(group.tokens_per_block * config.cache.blocks_per_chunk, told)
-
-
-def group_index(key: bytes) -> int:
-    return int.from_bytes(key[-GROUP_BYTES:], "big")

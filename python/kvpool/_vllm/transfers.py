@@ -33,20 +33,22 @@ class _Piece:
     job: Job
     space: Any
     run: Run
+    deadline: float | None
 
 
 class Transfers:
     """The jobs in flight on one channel of the pool.
 
-    `view` is vLLM's primary tier, C-contiguous, (rows, row_bytes); it is registered once and read and written in
-    place while jobs are in flight. Threads: one call at a time, but idle() and wait(), which any thread may use.
+    `view` is vLLM's primary tier or the staging memory, C-contiguous, (rows, row_bytes), and is read and written in
+    place while jobs are in flight; it is registered once, unless it is the pool's own memory. Threads: one call at a
+    time, but idle() and wait(), which any thread may use.
     """
 
-    def __init__(self, pool: kvpool.Pool, view: memoryview) -> None:
+    def __init__(self, pool: kvpool.Pool, view: memoryview, *, register: bool = True) -> None:
         self.rows, self.row_bytes = view.shape[0], view.strides[0]
         self._flat = view.cast("B")
         try:
-            self._registration = pool.register(self._flat)
+            self._registration = pool.register(self._flat) if register else None
             self._channel = pool.channel()
         except BaseException:
             self._flat.release()
@@ -55,14 +57,14 @@ class Transfers:
         self._waiting: deque[_Piece] = deque()  # the channel was full
         self._finished: deque[Job] = deque()
 
-    def submit(self, job: Job, runs: list[tuple[Any, Run]]) -> None:
-        """Starts the job: (space, run) for each piece. Does not wait, and raises nothing of the pool's: what it
-        refuses is a result."""
+    def submit(self, job: Job, runs: list[tuple[Any, Run]], deadline: float | None = None) -> None:
+        """Starts the job: (space, run) for each piece; `deadline` in seconds, None: the pool file's. Does not wait, and
+        raises nothing of the pool's: what it refuses is a result."""
         job.pieces = len(runs)
         if not runs:
             self._finished.append(job)
         for space, run in runs:
-            self._start(_Piece(job, space, run))
+            self._start(_Piece(job, space, run, deadline))
 
     def finished(self) -> list[Job]:
         """The jobs that are over since the last call."""
@@ -88,7 +90,8 @@ class Transfers:
         """Waits for what is in flight, then lets the view go."""
         self._waiting.clear()
         self._channel.close()
-        self._registration.release()
+        if self._registration is not None:
+            self._registration.release()
         self._flat.release()
 
     def _start(self, piece: _Piece) -> None:
@@ -96,10 +99,10 @@ class Transfers:
         rows = [self._flat[at * self.row_bytes:(at + 1) * self.row_bytes] for at in run.chunk_ids]
         try:
             if piece.job.is_load:
-                self._channel.submit_get(piece.space, run.keys, rows, user=piece)
+                self._channel.submit_get(piece.space, run.keys, rows, deadline=piece.deadline, user=piece)
             else:
                 self._channel.submit_put(piece.space, run.keys, rows, ordinal=run.ordinal, parent=run.parent,
-                                         user=piece)
+                                         deadline=piece.deadline, user=piece)
             self._in_flight += 1
         except kvpool.Busy:
             self._waiting.append(piece)

@@ -9,8 +9,10 @@ struct MemoryDeviceOptions {
   std::string name;
   std::uint64_t capacity_bytes = 0;  // a multiple of 2 MiB
   int numa_node = -1;
-  bool shareable = false;  // another process can map it; may cost the transparent hugepages
-  bool lock = true;        // tried
+  // What is written for one owner (Io::owner) lies on pages of its own, which another process can
+  // map (Device::Lent). Not where the memory lies on reserved hugepages.
+  bool lends = false;
+  bool lock = true;  // tried
 };
 
 // kNoSpace, kInvalid: as mem::Region::Make. Queues copy inside Submit; mapped, volatile,

@@ -2,11 +2,14 @@
 
 Steps: ["generate", {"seed": S, "tokens": N, "shared": M}] gives tokens, logprobs and how many tokens were cached;
 ["reset"] forgets the engine's own caches, not the pool; ["damage", FILE] turns one bit of a chunk that was loaded
-on a device file; ["sleep", S]; ["wait"] until the process is killed.
+on a device file; ["sleep", S]; ["kill", PID] ends a pool's daemon; ["wait"] until the process is killed.
+
+Settings: "direct": true takes the direct path, and otherwise the tier.
 """
 import json
 import os
 import random
+import signal
 import sys
 import time
 
@@ -22,11 +25,19 @@ def prompt(seed, tokens, shared=0):
     return {"prompt_token_ids": [(same if i < shared else own).randrange(3, VOCABULARY) for i in range(tokens)]}
 
 
+def tier(pool):
+    return {"spec_name": "CpuTieringSpec", "spec_module_path": "cpu_spec", "cpu_bytes_to_use": 256 << 20,
+            "secondary_tiers": [{"type": "KVPoolTier", "module_path": "kvpool.vllm", "pool": pool}]}
+
+
+def direct(pool):
+    return {"spec_name": "KVPoolOffloadingSpec", "spec_module_path": "kvpool.vllm", "pool": pool,
+            "staging_bytes": 256 << 20}
+
+
 def open_engine(settings):
     from vllm import LLM
-    extra = {"spec_name": "CpuTieringSpec", "spec_module_path": "cpu_spec", "cpu_bytes_to_use": 256 << 20,
-             **settings.get("extra", {}),
-             "secondary_tiers": [{"type": "KVPoolTier", "module_path": "kvpool.vllm", "pool": settings["pool"]}]}
+    extra = {**(direct if settings.get("direct") else tier)(settings["pool"]), **settings.get("extra", {})}
     transfer = {"engine_id": settings["engine_id"], "kv_connector": "OffloadingConnector", "kv_role": "kv_both",
                 "kv_connector_extra_config": extra}
     return LLM(model=settings["model"], skip_tokenizer_init=True, enforce_eager=True, enable_prefix_caching=True,
@@ -43,16 +54,21 @@ def generate(engine, seed, tokens, shared=0):
             "logprobs": [entry[token].logprob.hex() for entry, token in zip(output.logprobs, output.token_ids)]}
 
 
-def tier_of(engine):
-    """The tier, where the engine runs in this process."""
+def first_row(engine):
+    """Of the tier's primary rows, or of the direct path's, where the engine runs in this process: the first chunk that
+    was loaded or stored since they were empty."""
     scheduler = engine.llm_engine.engine_core.engine_core.scheduler
-    return scheduler.connector.connector_scheduler.manager.secondary_tiers[0]
+    manager = scheduler.connector.connector_scheduler.manager
+    if hasattr(manager, "secondary_tiers"):
+        return manager.secondary_tiers[0]._primary_kv_view, 0
+    rows = manager._rows._by_key.values()
+    return manager._staging.view, min(rows, key=lambda row: row.since).number
 
 
 def damage(engine, path):
-    """Row 0 of a fresh primary tier is the first chunk that was loaded or stored."""
-    tier = tier_of(engine)
-    chunk = bytes(tier._primary_kv_view.cast("B")[:4096])
+    view, row = first_row(engine)
+    begin = row * view.shape[1]
+    chunk = bytes(view.cast("B")[begin:begin + 4096])
     return pools.turn_bit(path, chunk, at=4 * 250 + 3, mask=0x40)  # the exponent of a float32
 
 
@@ -65,6 +81,8 @@ def follow(engine, step, arguments):
         return damage(engine, arguments[0])
     if step == "sleep":
         return time.sleep(arguments[0])
+    if step == "kill":
+        return os.kill(arguments[0], signal.SIGKILL)
     while True:
         time.sleep(60)
 

@@ -1,4 +1,4 @@
-"""Stand-ins for the parts of vLLM that the tier touches, of three generations of its interface.
+"""Stand-ins for the parts of vLLM that the tier and the direct path touch, of three generations of its interface.
 
 They let the tier's contract be tested on a real pool where vLLM is not installed. What they say of vLLM is what its
 releases 0.28, 0.32 and 0.33 say; tests/engines/vllm/run tests the same tier in the real ones.
@@ -42,6 +42,55 @@ class OffloadingEvent:
     medium: Medium
     removed: bool
     locality: Any = None
+
+
+@dataclass
+class PrepareStoreOutput:
+    keys_to_store: list
+    store_spec: Any
+    evicted_keys: list
+
+
+class BlockIDsLoadStoreSpec:
+    def __init__(self, block_ids):
+        self.block_ids = list(block_ids)
+
+
+class GPULoadStoreSpec(BlockIDsLoadStoreSpec):
+    def __init__(self, block_ids, group_sizes, block_indices):
+        super().__init__(block_ids)
+        self.group_sizes, self.block_indices = group_sizes, block_indices
+
+
+@dataclass
+class TransferResult:
+    job_id: int
+    success: bool
+    transfer_size: Any = None
+    transfer_time: Any = None
+
+
+class OffloadingManager:
+    """Every method that a manager may leave out, as vLLM's class has it."""
+
+    def get_load_source(self, key, req_context):
+        return "external_unspecified"
+
+    def config_info(self):
+        return [{}]
+
+    def on_reset_flushed(self):
+        return
+
+
+class OffloadingWorker:
+    def shutdown(self):
+        return
+
+
+class OffloadingSpec:
+    def __init__(self, config):
+        self.config, self.extra_config, self.replicated_layout = config, config.extra_config, False
 
 
 @dataclass(frozen=True)
@@ -149,7 +198,8 @@ def named(**fields):
 
 
 def config(*, generation="0.32.0", model="llama", dtype="float16", groups=1, layout="NHD", tokens_per_block=16,
-           blocks_per_chunk=1, world_size=1, sliding=(), bytes_per_block=8192, layers=2):
+           blocks_per_chunk=1, world_size=1, sliding=(), bytes_per_block=8192, layers=2, rank=0, replicated=False,
+           canonical=False, events=True, extra=()):
     """vLLM's OffloadingConfig. `sliding`: the groups that slide, which only 0.33 says."""
     made = []
     for group in range(groups):
@@ -159,10 +209,11 @@ def config(*, generation="0.32.0", model="llama", dtype="float16", groups=1, lay
         names = tuple(f"layers.{group * layers + layer}" for layer in range(layers))
         made.append(named(tokens_per_block=tokens_per_block, layer_names=names, **more))
     return named(
-        groups=tuple(made), worker_kv_bytes_per_block=bytes_per_block, enable_kv_cache_events=True,
-        model=named(name=model, dtype=dtype), kv_cache_layout=layout, replicated_layout=False, canonical_layout=False,
+        groups=tuple(made), worker_kv_bytes_per_block=bytes_per_block, enable_kv_cache_events=events,
+        model=named(name=model, dtype=dtype), kv_cache_layout=layout, replicated_layout=replicated,
+        canonical_layout=canonical, extra_config=dict(extra),
         cache=named(tokens_per_hash=tokens_per_block, blocks_per_chunk=blocks_per_chunk),
-        parallel=named(rank=0, world_size=world_size, tp_size=world_size, pp_size=1, pcp_size=1, dcp_size=1))
+        parallel=named(rank=rank, world_size=world_size, tp_size=world_size, pp_size=1, pcp_size=1, dcp_size=1))
 
 
 def spec(events=True, **settings):
@@ -193,7 +244,10 @@ def install(generation="0.32.0"):
     module("vllm.platforms", current_platform=named(device_type="cpu"))
     base = module("vllm.v1.kv_offload.base", Medium=Medium, Locality=Locality, LookupResult=LookupResult,
                   RequestOffloadingContext=RequestOffloadingContext, OffloadingEvent=OffloadingEvent,
-                  OffloadingCounterMetadata=OffloadingCounterMetadata, OffloadingGaugeMetadata=OffloadingGaugeMetadata)
+                  OffloadingCounterMetadata=OffloadingCounterMetadata, OffloadingGaugeMetadata=OffloadingGaugeMetadata,
+                  PrepareStoreOutput=PrepareStoreOutput, BlockIDsLoadStoreSpec=BlockIDsLoadStoreSpec,
+                  TransferResult=TransferResult, OffloadingManager=OffloadingManager, OffloadingWorker=OffloadingWorker,
+                  OffloadingSpec=OffloadingSpec)
     sys.modules["vllm.v1.kv_offload"].base = base
     module("vllm.v1.kv_offload.tiering.base", JobResult=OldJobResult if old else JobResult,
            SecondaryTierManager=OldSecondaryTierManager if old else SecondaryTierManager)

@@ -29,6 +29,7 @@ SETTLED_S = 10  # what was put is on drives and in the catalog by itself
 
 class EngineTest(pools.FolderTest):
     """Models are written once for all tests; every test has a folder and a pool of its own."""
+    SETTINGS = {}
 
     @classmethod
     def setUpClass(cls):
@@ -62,6 +63,7 @@ class EngineTest(pools.FolderTest):
                        "PYTHONPATH": os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")])}
         if VERSION < (0, 30):
             environment["PYTHONHASHSEED"] = "0"  # or every process names the same tokens otherwise
+        settings = {**self.SETTINGS, **settings}
         settings |= {"model": self.model(kind), "pool": pool, "engine_id": f"{self.engine_id}-{uuid.uuid4()}"}
         with open(self.path("log"), "w", encoding="utf-8") as log:
             return subprocess.Popen(
@@ -106,6 +108,9 @@ class Restore:
     """For each model: what a pool brings back is what the engine would have computed."""
     KIND = ""
     LLM = {}
+    HYBRID = {"prefix_cache_retention_interval": None} if VERSION >= (0, 30) else {}
+    if VERSION < (0, 32):
+        HYBRID = {**HYBRID, "dtype": "bfloat16"}  # older releases compute no other experts on the processor
 
     def test_new_process_restores_and_refuses_a_wrong_byte(self):
         pool = self.pool(WITH_CATALOG)
@@ -175,9 +180,7 @@ class Llama(Restore, EngineTest):
 class GptOss(Restore, EngineTest):
     """Sliding and full layers in turns: two groups."""
     KIND = "gptoss"
-    LLM = {"prefix_cache_retention_interval": None} if VERSION >= (0, 30) else {}
-    if VERSION < (0, 32):
-        LLM = {**LLM, "dtype": "bfloat16"}  # older releases compute no other experts on the processor
+    LLM = Restore.HYBRID
 
     @unittest.skipIf(VERSION < (0, 30), "keeps the last window of a prompt only")
     def test_prompts_that_share_a_part(self):
