@@ -263,7 +263,7 @@ TEST_F(GpuTest, MemoryIsPinnedAndLetGoOf) {
   Open({Slow("ram", 800), Slow("ssd0", 400)}, {counter});
   const std::uint64_t open = counter->pinned;
   EXPECT_GE(open, 256 * kMiB + 32 * kMiB) << "the memory device, and staging";
-  auto memory = pool_->Allocate(6 * kMiB, -1).value();
+  auto memory = pool_->Allocate(6 * kMiB, -1, false).value();
   EXPECT_EQ(counter->pinned, open + 6 * kMiB);
   memory.reset();
   EXPECT_EQ(counter->pinned, open);
