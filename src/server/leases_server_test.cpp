@@ -1,5 +1,6 @@
 // Leases through a daemon: views of its memory, and what a client can and cannot do with these.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -273,6 +274,25 @@ TEST_F(LeasesServerTest, LeasesOfManyKeysAreNoMoreThanTheDaemonRemembers) {
   EXPECT_FALSE(is_in_place(gets[kMost]));
   client.channel->Release(gets[0]);
   EXPECT_TRUE(is_in_place(gets[kMost + 1]));
+}
+
+TEST_F(LeasesServerTest, ReleasesTakeNobodysTurnAndCallNobody) {
+  TestDaemon daemon(dir_, MemoryOnly());
+  const Client client(daemon.client());
+  const Blocks one("context", 1, 4 * kKiB);
+  ASSERT_EQ(Put(*client.channel, client.space, one), All(1, Status::kOk));
+  Room room(one);
+  std::vector<GetRequest> gets(250);          // as many as the bound has slots for
+  for (int round = 0; round < 12; ++round) {  // more than there are slots in the ring
+    for (GetRequest& get : gets) {
+      client.Lease(get, one, room);
+      ASSERT_EQ(InPlace(get, room.bytes), 1u);
+    }
+    for (GetRequest& get : gets) client.channel->Release(get);
+    ASSERT_TRUE(Becomes([&] { return daemon.pool().audit().pinned_bytes == 0; }));
+    pollfd event{client.channel->event_fd(), POLLIN, 0};
+    EXPECT_EQ(::poll(&event, 1, 0), 0);
+  }
 }
 
 TEST_F(LeasesServerTest, AKilledClientsLeasesGoWithIt) {
