@@ -186,9 +186,9 @@ class Rings(DaemonTest):
         with Liar(self.daemon.socket) as liar:
             liar.arguments()
             for position, lease in enumerate((0, 77, 2**64 - 1)):
-                liar.submit(position, id_=position << 32, kind=RELEASE, offset=lease)
-                self.assertEqual(liar.status(position), 0)
-                liar.set_counter(256, position + 1)
+                liar.submit(position, id_=position, kind=RELEASE, offset=lease)
+            liar.submit(3, id_=3, kind=GET)  # no bell rings for the others
+            self.assertEqual([liar.status(position) for position in (3, 0, 1, 2)], [0] * 4)
 
     def test_a_lease_is_seen_and_not_written_by_its_client(self):
         with Liar(self.daemon.socket) as liar:
