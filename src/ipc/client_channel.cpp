@@ -105,6 +105,7 @@ void ClientChannel::Detach() {
   client_.bells().Remove(attached_->bell.get());
   attached_.reset();
   releases_.clear();
+  releases_in_flight_ = 0;
   ShowDone();
 }
 

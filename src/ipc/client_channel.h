@@ -136,6 +136,7 @@ class ClientChannel final : public Channel {
   std::vector<std::unique_ptr<Lease>> leases_;
   std::vector<std::unique_ptr<Lease>> resting_leases_;
   std::vector<std::uint64_t> releases_;  // that found no slot yet
+  std::uint32_t releases_in_flight_ = 0;
 };
 
 }  // namespace kvpool::ipc

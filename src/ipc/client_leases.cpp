@@ -9,6 +9,9 @@ namespace kvpool::ipc {
 namespace {
 
 constexpr std::uint32_t kViewsWithoutRoom = 64;  // of a key without segments
+// No bell rings for their ends: while others wait for a slot there have to be ends that it rings
+// for.
+constexpr std::uint32_t kMostReleases = kMaxDepth / 2;
 
 bool IsLent(const LentMemories& lent, const ViewRecord& view) {
   if (view.memory >= lent.size() || !lent[view.memory]) return false;
@@ -135,6 +138,10 @@ void ClientChannel::KeepLease(Operation& operation, GetRequest& get) {
 }
 
 void ClientChannel::Release(GetRequest& request) {
+  if (releases_in_flight_ == kMostReleases) {
+    Collect();
+    ShowDone();
+  }
   const auto lease = std::find_if(leases_.begin(), leases_.end(), [&](const auto& one) {
     return one.get() == RequestAccess::OperationOf(request);
   });
@@ -150,11 +157,13 @@ void ClientChannel::Release(GetRequest& request) {
   leases_.erase(lease);
 }
 
-// False: no slot is free. Nobody waits for its end.
+// False: no slot is free for it. Nobody waits for its end.
 bool ClientChannel::EndLease(std::uint64_t id) {
+  if (releases_in_flight_ == kMostReleases) return false;
   const auto slot = attached_->ring->TakeSlot();
   if (!slot) return false;
   parts_[*slot] = {};
+  ++releases_in_flight_;
   const Submission submission{.kind = RequestKind::kRelease, .arguments = id};
   if (attached_->ring->Submit(*slot, submission)) Ring(attached_->bell.get());
   return true;

@@ -153,7 +153,10 @@ Submission ClientChannel::Describe(const Operation& operation, const Part& part)
 
 void ClientChannel::EndPart(const Completion& completion) {
   Part part = std::exchange(parts_[SlotOf(completion.id)], {});
-  if (part.operation == nullptr) return;
+  if (part.operation == nullptr) {
+    releases_in_flight_ -= releases_in_flight_ == 0 ? 0 : 1;
+    return;
+  }
   Operation& operation = *part.operation;
   TakeResults(part, static_cast<Status>(completion.status));
   if (part.views != 0 && static_cast<Status>(completion.status) == Status::kOk) {

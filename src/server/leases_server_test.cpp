@@ -205,8 +205,10 @@ TEST_F(LeasesServerTest, LeasedBlocksStayWhileOthersGo) {
   ASSERT_EQ(Put(*client.channel, client.space, blocks_), All(8, Status::kOk));
   GetRequest get;
   client.Lease(get, blocks_, room_);
-  const Blocks more("more", 100, kBlock, 2);  // more than there is
+  const Blocks more("more", 50, kBlock, 2);
+  const Blocks yet_more("yet more", 50, kBlock, 4);  // than there is room for
   Put(*client.channel, client.space, more);
+  Put(*client.channel, client.space, yet_more);
   EXPECT_GT(client.pool->info().evictions, 0u);
   ExpectStored(get, blocks_);
   client.channel->Release(get);
@@ -273,6 +275,23 @@ TEST_F(LeasesServerTest, LeasesOfManyKeysAreNoMoreThanTheDaemonRemembers) {
   EXPECT_FALSE(is_in_place(gets[kMost]));
   client.channel->Release(gets[0]);
   EXPECT_TRUE(is_in_place(gets[kMost + 1]));
+}
+
+TEST_F(LeasesServerTest, ReleasesGiveTheirSlotsBack) {
+  TestDaemon daemon(dir_, MemoryOnly());
+  const Client client(daemon.client());
+  const Blocks one("context", 1, 4 * kKiB);
+  ASSERT_EQ(Put(*client.channel, client.space, one), All(1, Status::kOk));
+  Room room(one);
+  std::vector<GetRequest> gets(250);          // as many as the bound has slots for
+  for (int round = 0; round < 12; ++round) {  // more than there are slots in the ring
+    for (GetRequest& get : gets) {
+      client.Lease(get, one, room);
+      ASSERT_EQ(InPlace(get, room.bytes), 1u);
+    }
+    for (GetRequest& get : gets) client.channel->Release(get);
+    ASSERT_TRUE(Becomes([&] { return daemon.pool().audit().pinned_bytes == 0; }));
+  }
 }
 
 TEST_F(LeasesServerTest, AKilledClientsLeasesGoWithIt) {

@@ -322,7 +322,7 @@ void SessionChannel::End(Work& work, Status status) {
   work.arguments_region.reset();
   work.regions.clear();
   ring_->Complete(work.submission.id, status);
-  call_ = true;
+  call_ |= work.submission.kind != ipc::RequestKind::kRelease;  // nobody waits for its end
   --in_flight_;
   if (leases_.contains(work.submission.id)) return;
   if (work.submission.kind == ipc::RequestKind::kGet && std::exchange(work.get.lease, false)) {
