@@ -15,8 +15,13 @@ std::uint64_t TotalBytes(std::span<const Segment> segments) {
   return total;
 }
 
-void AppendPieces(std::span<const Segment> segments, std::uint64_t begin, std::uint64_t bytes,
-                  std::vector<iovec>& pieces) {
+namespace {
+
+// Calls `each` with every part of a segment, and its bytes, that [begin, begin + bytes) of their
+// concatenation lies in.
+template <class Each>
+void ForEachPart(std::span<const Segment> segments, std::uint64_t begin, std::uint64_t bytes,
+                 Each&& each) {
   for (const Segment& segment : segments) {
     if (bytes == 0) return;
     if (begin >= segment.bytes) {
@@ -24,14 +29,12 @@ void AppendPieces(std::span<const Segment> segments, std::uint64_t begin, std::u
       continue;
     }
     const std::uint64_t taken = std::min(bytes, segment.bytes - begin);
-    pieces.push_back({segment.data + begin, taken});
+    each(segment, segment.data + begin, taken);
     bytes -= taken;
     begin = 0;
   }
   KVPOOL_CHECK(bytes == 0);
 }
-
-namespace {
 
 void AddRun(const gpu::Run& run, std::vector<gpu::Run>& runs) {
   gpu::Run* const last = runs.empty() ? nullptr : &runs.back();
@@ -45,28 +48,26 @@ void AddRun(const gpu::Run& run, std::vector<gpu::Run>& runs) {
 
 }  // namespace
 
+void AppendPieces(std::span<const Segment> segments, std::uint64_t begin, std::uint64_t bytes,
+                  std::vector<iovec>& pieces) {
+  ForEachPart(segments, begin, bytes, [&](const Segment&, std::byte* data, std::uint64_t taken) {
+    pieces.push_back({data, taken});
+  });
+}
+
 void AppendRuns(std::span<const Segment> segments, std::uint64_t begin, std::uint64_t bytes,
                 gpu::Direction direction, std::byte* host, std::vector<gpu::Run>& runs) {
-  for (const Segment& segment : segments) {
-    if (bytes == 0) return;
-    if (begin >= segment.bytes) {
-      begin -= segment.bytes;
-      continue;
-    }
-    const std::uint64_t taken = std::min(bytes, segment.bytes - begin);
-    std::byte* const data = segment.data + begin;
-    if (segment.kind == MemoryKind::kGpu) {
-      AddRun({host, data, taken}, runs);
-    } else if (direction == gpu::Direction::kToGpu) {
-      std::memcpy(data, host, taken);
-    } else {
-      std::memcpy(host, data, taken);
-    }
-    host += taken;
-    bytes -= taken;
-    begin = 0;
-  }
-  KVPOOL_CHECK(bytes == 0);
+  ForEachPart(segments, begin, bytes,
+              [&](const Segment& segment, std::byte* data, std::uint64_t taken) {
+                if (segment.kind == MemoryKind::kGpu) {
+                  AddRun({host, data, taken}, runs);
+                } else if (direction == gpu::Direction::kToGpu) {
+                  std::memcpy(data, host, taken);
+                } else {
+                  std::memcpy(host, data, taken);
+                }
+                host += taken;
+              });
 }
 
 Status FindGpu(std::span<const Segment> segments,

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "catalog/testing.h"
+#include "mem/lent_memory.h"
 #include "pool/pool_impl.h"
 #include "pool/test_pool.h"
 
@@ -13,18 +14,14 @@ namespace {
 
 constexpr std::size_t kMany = kMostIdleSpaces + 50;
 
-class SpacesTest : public testing::TestWithParam<bool> {
+class SpacesTestBase : public testing::Test {
  protected:
-  SpacesTest() {
+  SpacesTestBase() {
     config_.devices = {MemoryDevice("ram", 8 * kMiB)};
     config_.tenants = {{.name = "a", .users = {"1"}}};
-    if (!GetParam()) return;
-    config_.catalog = folder_ / "catalog";
-    config_.devices = {FileDevice(dir_, "file", 8 * kMiB)};
-    config_.create_if_missing = true;
   }
-  void Open() {
-    auto pool = OpenOwn(config_);
+  void Open(Lending lending = Lending::kNone) {
+    auto pool = OpenOwn(config_, LogOnStderr, lending);
     ASSERT_TRUE(pool) << pool.error().message;
     pool_ = std::move(*pool);
     channel_ = pool_->OpenChannel({}).value();
@@ -64,7 +61,30 @@ class SpacesTest : public testing::TestWithParam<bool> {
   const Blocks blocks_{"c", 4, 64 * kKiB};
 };
 
+class SpacesTest : public SpacesTestBase, public testing::WithParamInterface<bool> {
+ protected:
+  SpacesTest() {
+    if (!GetParam()) return;
+    config_.catalog = folder_ / "catalog";
+    config_.devices = {FileDevice(dir_, "file", 8 * kMiB)};
+    config_.create_if_missing = true;
+  }
+};
+
 class RecordedSpacesTest : public SpacesTest {};
+
+class LentSpacesTest : public SpacesTestBase {
+ protected:
+  void SetUp() override { Open(Lending::kToClients); }
+  std::shared_ptr<mem::BorrowedMemory> Borrow(Space space) const {
+    const mem::LentMemory& lent = *pool_->Lent(space)[0];
+    return mem::BorrowedMemory::Map(lent.ForBorrowers().value(), lent.bytes().size()).value();
+  }
+  static bool IsZero(const mem::BorrowedMemory& memory) {
+    const auto bytes = memory.bytes();
+    return std::all_of(bytes.begin(), bytes.end(), [](auto byte) { return byte == std::byte{0}; });
+  }
+};
 
 INSTANTIATE_TEST_SUITE_P(WithACatalogAndWithout, SpacesTest, testing::Bool());
 INSTANTIATE_TEST_SUITE_P(WithACatalog, RecordedSpacesTest, testing::Values(true));
@@ -104,6 +124,24 @@ TEST_P(SpacesTest, ThatAreOpenedTwiceAreClosedTwice) {
   pool_->CloseSpace(space);
   PassBy("y");
   EXPECT_FALSE(Knows("twice"));
+}
+
+// A former client may keep the memory mapped that its space had.
+TEST_F(LentSpacesTest, WhoeverGetsANumberAgainIsNotSeenByWhoBorrowedUnderIt) {
+  const Space former = OpenSpace("former");
+  ASSERT_EQ(Put(*channel_, former, blocks_), All(4, Status::kOk));
+  if (pool_->Lent(former)[0] == nullptr) GTEST_SKIP() << "memory is on reserved hugepages";
+  const auto borrowed = Borrow(former);
+  ASSERT_FALSE(IsZero(*borrowed)) << "the control";
+  Drop(*channel_, former, blocks_.keys);
+  pool_->CloseSpace(former);
+  PassBy("x");
+  ASSERT_FALSE(Knows("former"));
+  const Space latter = OpenSpace("latter");
+  ASSERT_EQ(latter.id, former.id);
+  ASSERT_EQ(Put(*channel_, latter, blocks_), All(4, Status::kOk));
+  EXPECT_FALSE(IsZero(*Borrow(latter)));
+  EXPECT_TRUE(IsZero(*borrowed));
 }
 
 TEST_P(SpacesTest, WhoseLastBlockIsEvictedGo) {
