@@ -1,12 +1,14 @@
 """What the tier and the direct path do alike: settings, where chunks stand, misses after failures, warnings."""
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import kvpool
+from kvpool import Status
 
 from .requests import Group
+from .transfers import Job
 
 # How long a chunk whose load failed is answered as missing, if nobody stores it anew.
 FAILED_FOR_S = 60.0
@@ -91,3 +93,37 @@ class Complaints:
         why = sorted({status.name for _, status in problem} - {"OK", "EXISTS", "DECLINED"})
         self._logger.warning("kvpool: chunks are not %s (%s): the engine goes on without them; `kvpool info` names "
                              "devices that fail.", what, ", ".join(why))
+
+
+class Outcomes:
+    """What jobs that are over leave behind: misses, counts, warnings, and vLLM's events of what came and went, which
+    `tell(keys, removed)` makes. Threads: one call at a time."""
+
+    def __init__(self, failed: Failed, complaints: Complaints, count: Callable[..., None],
+                 tell: Callable[[list[bytes], bool], None]) -> None:
+        self._failed = failed
+        self._complaints = complaints
+        self._count = count
+        self._tell = tell
+
+    def loaded(self, job: Job) -> list[bytes]:
+        """The keys that did not come."""
+        bad = [key for key, status in job.results if status != Status.OK]
+        if bad:
+            self._count("load_failures", len(bad))
+            self._complaints.complain("loaded", job.results)
+            self._failed.add(bad)
+            self._tell(job.keys(Status.NOT_FOUND), True)
+        return bad
+
+    def stored(self, job: Job) -> tuple[int, int]:
+        """How many chunks are there now, and how many could not be stored; neither counts what was declined."""
+        there = job.keys(Status.OK, Status.EXISTS)
+        for key in job.keys(Status.OK):
+            self._failed.discard(key)
+        refused = len(job.results) - len(there) - len(job.keys(Status.DECLINED))
+        if refused:
+            self._count("store_failures", refused)
+            self._complaints.complain("stored", job.results)
+        self._tell(there, False)
+        return len(there), refused

@@ -11,7 +11,7 @@ from vllm.v1.kv_offload.base import (LookupResult, Medium, OffloadingEvent, Offl
                                      RequestOffloadingContext)
 
 from . import metrics
-from .common import Complaints, Failed, group_index, groups_of, position
+from .common import Complaints, Failed, Outcomes, group_index, groups_of, position
 from .readers import Reader, Readers
 from .requests import Run
 from .rows import Row, Rows
@@ -77,6 +77,7 @@ class StagingManager(OffloadingManager):
             self.shutdown()
             raise
         self._metrics = metrics.Metrics(self._pool)
+        self._outcomes = Outcomes(self._failed, self._complaints, self._metrics.count, self._tell)
         logger.info("kvpool: pool %s, %d groups, staging memory of %d rows of %d bytes (%s).", settings.pool,
                     len(self._groups), shape.rows, shape.row_bytes, self._staging.memory.description)
 
@@ -291,37 +292,26 @@ class StagingManager(OffloadingManager):
     def _collect(self) -> None:
         for job in self._transfers.finished():
             rows = self._jobs.pop(job.id)
-            (self._fetched if job.is_load else self._stored)(job, rows)
+            if job.is_load:
+                self._fetched(job, rows)
+            else:
+                self._outcomes.stored(job)
             for row in rows.values():
                 self._rows.leave(row)
         if self._reset_at is not None and time.monotonic() > self._reset_at + FLUSHED_AFTER_S:
             self.on_reset_flushed()
 
     def _fetched(self, job: Job, rows: dict[bytes, Row]) -> None:
-        bad = [(key, status) for key, status in job.results if status != Status.OK]
         good = job.keys(Status.OK)
         for key in good:
             rows[key].ready = True
         if good:
             self._metrics.count("fetched_bytes", len(good) * self._staging.shape.row_bytes)
             self._metrics.count("fetch_seconds", job.seconds)
-        for key, status in bad:
-            self._rows.forget(rows[key], REST_S if status in LATE else 0.0)
-        if bad:
-            self._metrics.count("load_failures", len(bad))
-            self._complaints.complain("loaded", job.results)
-            self._failed.add(key for key, _ in bad)
-            self._tell(job.keys(Status.NOT_FOUND), removed=True)
-
-    def _stored(self, job: Job, rows: dict[bytes, Row]) -> None:
-        there = job.keys(Status.OK, Status.EXISTS)
-        for key in job.keys(Status.OK):
-            self._failed.discard(key)
-        refused = len(job.results) - len(there) - len(job.keys(Status.DECLINED))
-        if refused:
-            self._metrics.count("store_failures", refused)
-            self._complaints.complain("stored", job.results)
-        self._tell(there, removed=False)
+        for key, status in job.results:
+            if status != Status.OK:
+                self._rows.forget(rows[key], REST_S if status in LATE else 0.0)
+        self._outcomes.loaded(job)
 
     def _tell(self, keys: list[bytes], removed: bool) -> None:
         if self._events is not None and keys:

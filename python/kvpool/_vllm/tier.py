@@ -12,7 +12,7 @@ from vllm.v1.kv_offload.base import Locality, LookupResult, Medium, OffloadingEv
 from vllm.v1.kv_offload.tiering.base import JobResult, SecondaryTierManager
 
 from . import metrics, versions
-from .common import Complaints, Failed, group_index, groups_of, pool_path, position
+from .common import Complaints, Failed, Outcomes, group_index, groups_of, pool_path, position
 from .requests import Request, Run
 from .spaces import space_spec
 from .transfers import Job, Transfers
@@ -61,6 +61,7 @@ class KVPoolTier(SecondaryTierManager):
             self.shutdown()
             raise
         self._metrics = metrics.Metrics(self._pool)
+        self._outcomes = Outcomes(self._failed, self._complaints, self._metrics.count, self._tell)
         logger.info("kvpool: pool %s, %d groups, rows of %d bytes.", path, len(self._groups), self._transfers.row_bytes)
 
     # --- what is there ---
@@ -186,24 +187,12 @@ class KVPoolTier(SecondaryTierManager):
 
     def _loaded(self, job: Job) -> JobResult:
         good = job.keys(Status.OK)
-        bad = [key for key, status in job.results if status != Status.OK]
-        if bad:
-            self._metrics.count("load_failures", len(bad))
-            self._complaints.complain("loaded", job.results)
-            self._failed.add(bad)
-            self._tell(job.keys(Status.NOT_FOUND), removed=True)
+        bad = self._outcomes.loaded(job)
         return self._result(job, not bad, len(good), successful_keys=tuple(good) if bad and good else None)
 
     def _stored(self, job: Job) -> JobResult:
-        there = job.keys(Status.OK, Status.EXISTS)
-        for key in job.keys(Status.OK):
-            self._failed.discard(key)
-        refused = len(job.results) - len(there) - len(job.keys(Status.DECLINED))
-        if refused:
-            self._metrics.count("store_failures", refused)
-            self._complaints.complain("stored", job.results)
-        self._tell(there, removed=False)
-        return self._result(job, refused == 0, len(there))
+        there, refused = self._outcomes.stored(job)
+        return self._result(job, refused == 0, there)
 
     def _result(self, job: Job, success: bool, chunks: int, **more: Any) -> JobResult:
         if "transfer_bytes" in JobResult.__dataclass_fields__:  # from 0.29 on
