@@ -112,6 +112,10 @@ class Operation {
   }
   std::span<const Segment> SegmentsOfKey(std::uint32_t key) const;
 
+  // What is next of the batch belongs to a layer that is more than `layers` behind the first one
+  // that is not complete.
+  bool IsAhead(const DeviceBatch& batch, std::uint32_t layers) const;
+
   // Exactly once a unit.
   void UnitDone(UnitWork& work, Status status);
   // Nothing more will come: every layer is in place, or known to be missing.

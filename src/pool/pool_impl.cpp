@@ -61,6 +61,9 @@ PoolImpl::PoolImpl(PoolParts parts)
       log_(std::move(parts.log)),
       detacher_(parts.detacher != nullptr ? parts.detacher : &page_detacher_),
       gpus_(std::move(parts.gpus)) {
+  for (const auto& gpu : gpus_) {
+    links_.push_back(std::make_unique<GpuLink>(gpu->traits().bytes_per_s));
+  }
   for (PoolParts::OpenedDevice& one : parts.devices) {
     auto slot = std::make_unique<DeviceSlot>(one.config);
     slot->device = std::move(one.device);
@@ -237,7 +240,8 @@ Result<std::unique_ptr<Lane>> PoolImpl::MakeLane(std::span<const std::size_t> de
                      .registered = registered_.get(),
                      .detacher = detacher_,
                      .staging = staging_ ? staging_() : std::span<std::byte>{},
-                     .gpus = gpus_},
+                     .gpus = gpus_,
+                     .links = links_},
                     slots_, devices);
 }
 

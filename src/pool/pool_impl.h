@@ -163,6 +163,7 @@ class PoolImpl final : public Pool {
   mem::PageDetacher page_detacher_{*registered_};
   mem::Detacher* const detacher_;
   const std::vector<std::shared_ptr<gpu::Stager>> gpus_;
+  std::vector<std::unique_ptr<GpuLink>> links_;  // theirs
   std::vector<std::unique_ptr<DeviceSlot>> slots_;
   RequestLog gets_;
   RequestLog puts_;
