@@ -85,6 +85,7 @@ bool LaneQueue::Step(std::int64_t now_ns) {
   stages_reads_ = traits_.late_by_address || Suspect();
   const std::size_t ended = Collect();
   look_again_ns_ = device::Queue::kNever;
+  waiting_.Resume();
   const bool moved = Issue();
   watch_.Looked(now_ns, static_cast<std::uint32_t>(ended), ended < kAtOnce,
                 free_.empty() && fetching_ == 0);
@@ -129,6 +130,12 @@ LaneQueue::Transfer* LaneQueue::IssueNext() {
   while (!free_.empty()) {
     DeviceBatch* const batch = waiting_.Next();
     if (batch == nullptr) break;
+    if (MustWaitForLink(*batch)) {
+      const std::int64_t busy_ns = CopiesOf(*batch->operation).link().BusyNs();
+      look_again_ns_ = std::min(look_again_ns_, now_ns_ + busy_ns);
+      if (!waiting_.HoldBack()) return nullptr;
+      continue;
+    }
     Transfer& transfer = *free_.back();
     if (!TakeRun(*batch, transfer)) {
       if (batch->Exhausted()) continue;
@@ -210,10 +217,6 @@ LaneQueue::Path LaneQueue::PathOf(DeviceBatch& batch, std::uint32_t position,
 
 // Takes the next units of the batch that one I/O can carry. False: none left, or no staging free.
 bool LaneQueue::TakeRun(DeviceBatch& batch, Transfer& transfer) {
-  if (MustWaitForLink(batch)) {
-    look_again_ns_ = now_ns_ + CopiesOf(*batch.operation).link().BusyNs();
-    return false;
-  }
   std::uint32_t first = batch.cursor.load(std::memory_order_relaxed);
   while (first < batch.end) {
     transfer.pieces.clear();

@@ -11,9 +11,9 @@ CopyQueue& LaneQueue::CopiesOf(const Operation& operation) const {
   return *copies_[static_cast<std::size_t>(operation.gpu)];
 }
 
-// Bytes of one layer go before those of later ones: while the link has enough to do, a device whose
-// part of a context is ahead waits for the others, a drive with little under way so that it is
-// warm.
+// While the link has enough to do, bytes of one layer go before those of later ones: a device whose
+// part of a context is ahead waits for the others, a drive with a little under way to stay busy.
+// And no link's copies take more than half of the staging.
 bool LaneQueue::MustWaitForLink(const DeviceBatch& batch) const {
   constexpr std::uint32_t kDriveLayers = 1;
   constexpr std::uint32_t kDriveDepth = 2;
@@ -22,8 +22,8 @@ bool LaneQueue::MustWaitForLink(const DeviceBatch& batch) const {
   CopyQueue& copies = CopiesOf(operation);
   if (traits_.mapped)
     return !copies.HasRoom() || (copies.link().Busy() && operation.IsAhead(batch, 0));
-  return in_flight_ + copying_ >= kDriveDepth && copies.link().Busy() &&
-         operation.IsAhead(batch, kDriveLayers);
+  if (in_flight_ + copying_ < kDriveDepth || !copies.link().Busy()) return false;
+  return staging_.HalfOut() || operation.IsAhead(batch, kDriveLayers);
 }
 
 // A put's bytes come to staging first.
