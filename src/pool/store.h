@@ -180,6 +180,7 @@ class Store {
   // Keys of every visible block of a space, for checking and inspection.
   std::vector<std::string> Keys(Space space) const;
   std::uint64_t BlockBytes(Space space, Key key) const;  // 0 when absent
+  std::uint64_t BlocksOf(Space space) const;             // with those that are being written
 
  private:
   void AdmitKeys(const PutRequest& put, Operation& operation) KVPOOL_REQUIRES(mutex_);

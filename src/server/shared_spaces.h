@@ -14,25 +14,24 @@ namespace kvpool::server {
 // A space for as long as any client has it open. Threads: any.
 class SharedSpace {
  public:
-  // Takes over one opening of `space`. kNoSpace: there is no memory for a table.
-  static Result<std::shared_ptr<SharedSpace>> Make(pool::PoolImpl& pool, Space space);
+  // Takes over one opening of `space`.
+  SharedSpace(pool::PoolImpl& pool, Space space) : pool_(pool), space_(space) {}
   ~SharedSpace();
   SharedSpace(const SharedSpace&) = delete;
   SharedSpace& operator=(const SharedSpace&) = delete;
 
   Space space() const { return space_; }
-  // The present table. The first call fills it; kNoSpace: no memory was left when it had to grow.
+  // The present table. The first call makes and fills it; kNoSpace: there is no memory for one, or
+  // none was left when it had to grow.
   Result<std::shared_ptr<ipc::SharedTable>> Table();
 
  private:
   class Keys;
-  SharedSpace(pool::PoolImpl& pool, Space space) : pool_(pool), space_(space) {}
 
   pool::PoolImpl& pool_;
   const Space space_;
-  Mutex filling_;
-  bool filled_ KVPOOL_GUARDED_BY(filling_) = false;
-  std::shared_ptr<Keys> keys_;  // the pool writes there, too, under its own lock
+  Mutex mutex_;  // held while it is filled: who opens the space as well waits for that
+  std::shared_ptr<Keys> keys_ KVPOOL_GUARDED_BY(mutex_);  // null: nobody has asked yet
 };
 
 // Threads: any.
@@ -45,8 +44,8 @@ class SharedSpaces {
   // rest to others.
   static std::size_t MostByDescriptors();
 
-  // Open until the last who holds it lets go. kNoSpace: clients have `most` open, or as
-  // SharedSpace::Make. Else what the pool says.
+  // Open until the last who holds it lets go. kNoSpace: clients have `most` open. Else what the
+  // pool says.
   Result<std::shared_ptr<SharedSpace>> Open(const SpaceSpec& spec);
 
  private:
