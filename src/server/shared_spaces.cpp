@@ -56,8 +56,25 @@ std::size_t SharedSpaces::MostByDescriptors() {
   return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 4 : 256;
 }
 
-Result<std::shared_ptr<SharedSpace>> SharedSpaces::Open(const SpaceSpec& spec) {
+Result<std::shared_ptr<SharedSpace>> SharedSpaces::Open(const SpaceSpec& spec,
+                                                        const ClientTenant& tenant) {
   MutexLock lock(mutex_);
+  auto opened = OpenLocked(spec);
+  if (!opened || descriptors_ == nullptr) return opened;
+  const std::pair place{tenant.number, (*opened)->space().id};
+  const auto there = held_.find(place);
+  auto held = there == held_.end() ? nullptr : there->second.lock();
+  if (!held) {
+    auto descriptor = descriptors_->Take(tenant, DescriptorShares::kOfSpace);
+    if (!descriptor) return tl::unexpected(descriptor.error());
+    held = std::make_shared<Held>(Held{*opened, std::move(*descriptor)});
+    std::erase_if(held_, [](const auto& one) { return one.second.expired(); });
+    held_[place] = held;
+  }
+  return std::shared_ptr<SharedSpace>(held, held->shared.get());
+}
+
+Result<std::shared_ptr<SharedSpace>> SharedSpaces::OpenLocked(const SpaceSpec& spec) {
   const auto space = pool_.OpenSpace(spec);
   if (!space) return tl::unexpected(space.error());
   const auto there = open_.find(space->id);
