@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "base/mutex.h"
@@ -35,6 +36,17 @@ class SharedLimit {
     rest_ += Beyond(taken_[party]) - Beyond(taken_[party] - count);
     taken_[party] -= count;
   }
+  // As Take, until its end; null: none of them. The limit outlives it.
+  struct Giver {
+    std::size_t party = 0;
+    std::size_t count = 0;
+    void operator()(SharedLimit* limit) const { limit->Give(party, count); }
+  };
+  using Taken = std::unique_ptr<SharedLimit, Giver>;
+  Taken Hold(std::size_t party, std::size_t count) {
+    return {Take(party, count) ? this : nullptr, Giver{party, count}};
+  }
+
   std::size_t most() const { return most_; }
   std::size_t own() const { return own_; }  // what no other can take from a party
 

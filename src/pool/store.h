@@ -87,6 +87,7 @@ class Store {
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const;
   bool HasSpace(Space space) const;
   std::uint32_t LayersOf(Space space) const;
+  std::uint32_t Owner(Space space) const;  // to a device
 
   // Tells `watcher` of every key that is there, and of each that comes or goes from now on, until
   // StopSharing. Others than this process write the space's blocks, too: they can change bytes

@@ -62,8 +62,8 @@ void Store::Share(Space space, std::shared_ptr<KeyWatcher> watcher) {
     spaces_[space.id].shared = true;
     if (spaces_[space.id].entries == 0) return;
   }
-  // At once: others wait no longer. But they are only woken where the lock is let go of, and find it
-  // taken again unless it is left alone for a while.
+  // At once: others wait no longer. But they are only woken where the lock is let go of, and find
+  // it taken again unless it is left alone for a while.
   constexpr EntryId kLookedAt = 1024;
   constexpr std::chrono::microseconds kForOthers{100};
   for (EntryId from = 0; from != index::kNoEntry;) {
@@ -109,6 +109,11 @@ SpaceState& Store::AddSpaceLocked(std::uint32_t id, const SpaceSpec& spec) {
   space.digest = SpaceDigest(spec);
   space.tenant = TenantOf(spec);
   return space;
+}
+
+std::uint32_t Store::Owner(Space space) const {
+  MutexLock lock(mutex_);
+  return OwnerOf(space.id, spaces_[space.id].tenant);
 }
 
 void Store::OpenSpace(std::uint32_t id, const SpaceSpec& spec) {
@@ -160,8 +165,9 @@ std::vector<std::uint32_t> Store::IdleSpaces() {
 }
 
 void Store::RemoveSpaces(std::span<const std::uint32_t> spaces) {
-  for (const auto& slot : devices_) {
-    for (const std::uint32_t id : spaces) slot->device->ForgetOwner(OwnerOf(id));
+  for (const std::uint32_t id : spaces) {
+    const std::uint32_t owner = Owner(Space{id});
+    for (const auto& slot : devices_) slot->device->ForgetOwner(owner);
   }
   MutexLock lock(mutex_);
   for (const std::uint32_t id : spaces) {

@@ -10,13 +10,11 @@ std::size_t DescriptorShares::MostByLimit() {
   return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 2 : 512;
 }
 
-TakenShare TakeFrom(SharedLimit& limit, const ClientTenant& tenant, std::size_t count) {
-  const std::size_t party = tenant.number == 0 ? 0 : tenant.number - 1;
-  if (!limit.Take(party, count)) return nullptr;
-  return {&limit, GiveBack{party, count}};
+SharedLimit::Taken TakeFrom(SharedLimit& limit, const ClientTenant& tenant, std::size_t count) {
+  return limit.Hold(tenant.number == 0 ? 0 : tenant.number - 1, count);
 }
 
-Result<TakenShare> DescriptorShares::Take(const ClientTenant& tenant, std::size_t count) {
+Result<SharedLimit::Taken> DescriptorShares::Take(const ClientTenant& tenant, std::size_t count) {
   if (auto taken = TakeFrom(limit_, tenant, count)) return taken;
   const std::string whose = tenant.number == 0
                                 ? "clients have"

@@ -10,18 +10,12 @@
 
 namespace kvpool::server {
 
-// What was taken of a limit; its end gives that back. The limit outlives it.
-struct GiveBack {
-  std::size_t party = 0;
-  std::size_t count = 0;
-  void operator()(SharedLimit* limit) const { limit->Give(party, count); }
-};
-using TakenShare = std::unique_ptr<SharedLimit, GiveBack>;
 // Null: the tenant has what it gets. In a pool without tenants all clients are one.
-TakenShare TakeFrom(SharedLimit& limit, const ClientTenant& tenant, std::size_t count);
+SharedLimit::Taken TakeFrom(SharedLimit& limit, const ClientTenant& tenant, std::size_t count);
 
-// A tenant's are counted, however few or many its clients are. Not those of connections in operators'
-// places, nor what the daemon needs for itself: the other half is for these. Threads: any.
+// A tenant's are counted, however few or many its clients are. Not those of connections in
+// operators' places, nor what the daemon needs for itself: the other half is for these. Threads:
+// any.
 class DescriptorShares {
  public:
   // At most, each.
@@ -37,7 +31,7 @@ class DescriptorShares {
   static std::size_t MostByLimit();
 
   // kNoSpace: the tenant has what it gets.
-  Result<TakenShare> Take(const ClientTenant& tenant, std::size_t count);
+  Result<SharedLimit::Taken> Take(const ClientTenant& tenant, std::size_t count);
 
  private:
   SharedLimit limit_;

@@ -137,8 +137,8 @@ Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   return reply;
 }
 
-Result<TakenShare> Grants::Take(std::size_t descriptors) {
-  if (descriptors_ == nullptr) return TakenShare();
+Result<SharedLimit::Taken> Grants::Take(std::size_t descriptors) {
+  if (descriptors_ == nullptr) return SharedLimit::Taken();
   return descriptors_->Take(access_.tenant, descriptors);
 }
 

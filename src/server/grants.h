@@ -63,7 +63,7 @@ class Grants {
   Result<Reply> AddRegion(std::span<const std::byte> question, Descriptor& from);
   Result<Reply> RemoveRegion(std::span<const std::byte> question);
   Result<Reply> Info() const;
-  Result<TakenShare> Take(std::size_t descriptors);
+  Result<SharedLimit::Taken> Take(std::size_t descriptors);
 
   pool::PoolImpl& pool_;
   SharedSpaces& shared_;
@@ -77,7 +77,7 @@ class Grants {
   std::uint64_t region_bytes_ = 0;
   std::uint32_t next_number_ = 1;  // of a channel or a region: none is used twice
   Channels channels_;
-  std::map<std::uint32_t, TakenShare> channel_descriptors_;
+  std::map<std::uint32_t, SharedLimit::Taken> channel_descriptors_;
 };
 
 }  // namespace kvpool::server

@@ -33,8 +33,8 @@ struct SessionParts {
   Roster* roster = nullptr;                 // null: nobody keeps one
   pool::LeaseBudget* leases = nullptr;      // of all clients; null: nobody counts
   DescriptorShares* descriptors = nullptr;  // the tenants'; the same
-  TakenShare place;                         // among the clients
-  TakenShare connection;                    // its descriptors
+  SharedLimit::Taken place;                 // among the clients
+  SharedLimit::Taken connection;            // its descriptors
   // What the daemon says of itself, for operators. Empty: this client is none.
   std::function<std::string()> status;
 };

@@ -17,7 +17,7 @@ namespace kvpool::server {
 
 // A client's memory, mapped here.
 struct SessionRegion {
-  TakenShare descriptor;
+  SharedLimit::Taken descriptor;
   std::unique_ptr<mem::Region> memory;
   std::shared_ptr<Memory> registered;  // with the devices; null: arguments
 };

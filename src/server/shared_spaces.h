@@ -56,7 +56,7 @@ class SharedSpaces {
   // What one tenant's clients have open, once for all of them.
   struct Held {
     std::shared_ptr<SharedSpace> shared;
-    TakenShare descriptor;
+    SharedLimit::Taken descriptor;
   };
   Result<std::shared_ptr<SharedSpace>> OpenLocked(const SpaceSpec& spec) KVPOOL_REQUIRES(mutex_);
 
