@@ -253,7 +253,7 @@ bool LaneQueue::Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t pos
   const UnitWork& next = operation.UnitAt(batch, position);
   if (next.offset != last.offset + Padded(last.bytes)) return false;
   if (transfer.io.bytes + Padded(next.bytes) > max_run_bytes_) return false;
-  if (operation.keys[next.key].space != operation.keys[last.key].space) return false;
+  if (operation.keys[next.key].owner != operation.keys[last.key].owner) return false;
   const std::size_t pieces_before = transfer.pieces.size();
   if (PathOf(batch, position, transfer.pieces) != path) {
     transfer.pieces.resize(pieces_before);
@@ -293,7 +293,7 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
                                              : device::Op::kRead;
   transfer.io.status = Status::kOk;
   transfer.io.offset = first.offset;
-  transfer.io.owner = OwnerOf(operation.keys[first.key].space);
+  transfer.io.owner = operation.keys[first.key].owner;
   transfer.io.segments = transfer.pieces;
 }
 

@@ -164,12 +164,14 @@ FlowId PoolImpl::FlowOf(const ChannelOptions& options) {
 
 std::vector<const mem::LentMemory*> PoolImpl::Lent(Space space) const {
   std::vector<const mem::LentMemory*> lent;
-  for (const auto& slot : slots_) lent.push_back(slot->device->Lent(OwnerOf(space.id)));
+  const std::uint32_t owner = store_->Owner(space);
+  for (const auto& slot : slots_) lent.push_back(slot->device->Lent(owner));
   return lent;
 }
 
 void PoolImpl::TrimLent(Space space) const {
-  for (const auto& slot : slots_) slot->device->TrimLent(OwnerOf(space.id));
+  const std::uint32_t owner = store_->Owner(space);
+  for (const auto& slot : slots_) slot->device->TrimLent(owner);
 }
 
 std::uint64_t PoolImpl::memory_bytes() const {

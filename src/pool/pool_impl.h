@@ -97,6 +97,7 @@ class PoolImpl final : public Pool {
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const { return store_->Spaces(); }
   std::vector<std::string> Keys(Space space) const { return store_->Keys(space); }
   std::uint64_t BlockBytes(Space space, Key key) const { return store_->BlockBytes(space, key); }
+  std::uint64_t BlocksOf(Space space) const { return store_->BlocksOf(space); }
   void ShareSpace(Space space, std::shared_ptr<KeyWatcher> watcher) {
     store_->Share(space, std::move(watcher));
   }

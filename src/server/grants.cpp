@@ -21,6 +21,7 @@ std::size_t Grants::DescriptorsOf(ipc::MessageType type) {
 
 void Grants::TakeBack() {
   channels_.clear();
+  channel_descriptors_.clear();
   regions_.clear();
   for (const std::uint32_t id : lent_spaces_) pool_.TrimLent(Space{id});
   lent_spaces_.clear();
@@ -57,7 +58,7 @@ Result<Reply> Grants::OpenSpace(std::span<const std::byte> question) {
   if (!spec) return Nonsense();
   const auto granted = access_.Grant(*spec);
   if (!granted) return tl::unexpected(granted.error());
-  const auto shared = shared_.Open(granted->spec);
+  const auto shared = shared_.Open(granted->spec, access_.tenant);
   if (!shared) return tl::unexpected(shared.error());
   const Space space = (*shared)->space();
   auto known = std::find_if(spaces_.begin(), spaces_.end(),
@@ -119,6 +120,8 @@ Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   if (channels_.size() == ipc::kMaxClientChannels) {
     return Fail(Status::kNoSpace, "a client opens at most 64 channels: close one");
   }
+  auto taken = Take(DescriptorShares::kOfChannel);
+  if (!taken) return tl::unexpected(taken.error());
   auto channel = SessionChannel::Open(
       pool_, asked->depth,
       {.tenant = access_.tenant.number, .tenant_weight = access_.tenant.weight, .client = client_},
@@ -129,13 +132,20 @@ Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   ipc::AppendBytes(reply.bytes, ipc::BytesOf(answer));
   reply.bell = (*channel)->TakeClientBell();
   reply.descriptors = {(*channel)->memory_fd(), reply.bell.get()};
+  channel_descriptors_[next_number_] = std::move(*taken);
   channels_[next_number_++] = std::move(*channel);
   return reply;
+}
+
+Result<SharedLimit::Taken> Grants::Take(std::size_t descriptors) {
+  if (descriptors_ == nullptr) return SharedLimit::Taken();
+  return descriptors_->Take(access_.tenant, descriptors);
 }
 
 Result<Reply> Grants::CloseChannel(std::span<const std::byte> question) {
   const auto named = ipc::RecordIn<ipc::Named>(question);
   if (!named || channels_.erase(named->id) == 0) return Nonsense();
+  channel_descriptors_.erase(named->id);
   return Reply{};
 }
 
@@ -149,9 +159,12 @@ Result<Reply> Grants::AddRegion(std::span<const std::byte> question, Descriptor&
                 "a client shares at most 256 regions and 1 TiB with the daemon: allocate fewer and "
                 "larger ones, or free some");
   }
+  auto taken = Take(DescriptorShares::kOfRegion);
+  if (!taken) return tl::unexpected(taken.error());
   auto memory = mem::Region::Adopt(from.Release(), asked->bytes);
   if (!memory) return tl::unexpected(memory.error());
   auto region = std::make_shared<SessionRegion>();
+  region->descriptor = std::move(*taken);
   region->memory = std::move(*memory);
   if (asked->purpose == ipc::RegionPurpose::kData) {
     auto registered = pool_.Register(region->memory->bytes());

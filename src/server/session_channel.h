@@ -11,11 +11,13 @@
 #include "kvpool/channel.h"
 #include "mem/region.h"
 #include "pool/pool_impl.h"
+#include "server/descriptor_shares.h"
 
 namespace kvpool::server {
 
 // A client's memory, mapped here.
 struct SessionRegion {
+  SharedLimit::Taken descriptor;
   std::unique_ptr<mem::Region> memory;
   std::shared_ptr<Memory> registered;  // with the devices; null: arguments
 };
