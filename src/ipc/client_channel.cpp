@@ -142,11 +142,12 @@ Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const 
     return Status::kInvalid;
   }
   if (segments.size() > kMaxSegments) return Status::kInvalid;
-  const bool on_gpu = std::any_of(segments.begin(), segments.end(), [](const Segment& segment) {
-    return segment.kind == MemoryKind::kGpu;
-  });
-  if (on_gpu) return Status::kUnsupported;
   DetachIfEnded();
+  if (std::any_of(segments.begin(), segments.end(), IsOnGpu)) {
+    const bool lease = kind == RequestKind::kGet && static_cast<GetRequest&>(request).lease;
+    const Status prepared = lease ? Status::kInvalid : PrepareGpus(segments);
+    if (prepared != Status::kOk) return prepared;
+  }
   Operation& operation = Begin(kind, request, segments, priority);
   if (!attached_ && !Attach()) {
     Fail(operation, Status::kCancelled);
@@ -157,6 +158,13 @@ Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const 
     StartWaiting();
   }
   return Status::kOk;
+}
+
+// Where there is no daemon the request ends as any other does.
+Status ClientChannel::PrepareGpus(std::span<const Segment> segments) {
+  if (!attached_ && !Attach()) return Status::kOk;
+  const Status prepared = client_.gpus().Prepare(attached_->connection, segments);
+  return prepared == Status::kCancelled ? Status::kOk : prepared;
 }
 
 Status ClientChannel::Submit(PutRequest& request) {
