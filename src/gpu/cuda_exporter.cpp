@@ -42,7 +42,7 @@ Result<Handle> CudaExporter::Export(const Allocation& allocation) {
                 "cudaMalloc, in PyTorch without expandable_segments and cudaMallocAsync, or bring "
                 "the bytes to the host");
   }
-  const auto context = ContextOf(reinterpret_cast<const std::byte*>(allocation.range.begin));
+  const auto context = ContextOf(allocation.range.first());
   if (!context)
     return Fail(Status::kInvalid, "the GPU memory is gone: keep it until its requests end");
   cuda::IpcHandle opaque;

@@ -68,7 +68,7 @@ Allocation NullExporter::Around(const std::byte* address) {
 }
 
 Result<Handle> NullExporter::Export(const Allocation& allocation) {
-  const auto mapping = MappingAround(reinterpret_cast<const std::byte*>(allocation.range.begin));
+  const auto mapping = MappingAround(allocation.range.first());
   struct stat status{};
   const int fd = mapping && mapping->inode == allocation.id
                      ? FindMemfd(mapping->inode, mapping->device, status)

@@ -148,7 +148,7 @@ void GpuRegions::CloseWhatIsGone(const std::shared_ptr<Connection>& connection) 
     MutexLock lock(mutex_);
     std::erase_if(opened_, [&](const auto& one) {
       const gpu::Allocation& allocation = one.second.allocation;
-      const auto* const first = reinterpret_cast<const std::byte*>(allocation.range.begin);
+      const std::byte* const first = allocation.range.first();
       const bool there =
           std::any_of(exporters_.begin(), exporters_.end(), [&](const auto& exporter) {
             return exporter.second && exporter.second->Around(first).id == allocation.id;

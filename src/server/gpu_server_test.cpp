@@ -174,6 +174,24 @@ TEST_F(GpuServerTest, ABlockMayLieOnBothSides) {
   EXPECT_EQ(room.bytes, blocks_.bytes);
 }
 
+TEST_F(GpuServerTest, ASegmentMayHaveNoBytes) {
+  Serve(GpuPool(dir_));
+  ASSERT_EQ(Put(blocks_.segments), All(kBlocks, Status::kOk));
+  const GpuMemory on_gpu;
+  std::vector<Segment> into;
+  for (const Segment& segment : on_gpu.segments) {
+    into.push_back({nullptr, 0, MemoryKind::kGpu});
+    into.push_back(segment);
+  }
+  GetRequest get;
+  get.space = space_;
+  get.keys = blocks_.keys;
+  get.into = into;
+  ASSERT_EQ(channel_->Submit(get), Status::kOk);
+  EXPECT_EQ(Await(get), All(kBlocks, Status::kOk));
+  EXPECT_TRUE(on_gpu.Has(blocks_));
+}
+
 TEST_F(GpuServerTest, ARequestEndsByItsDeadline) {
   Config config = GpuPool(dir_);
   config.devices = {pool::MemoryDevice("ram", 64 * kMiB, 20e6)};
