@@ -5,9 +5,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cstring>
 #include <fstream>
 #include <optional>
+#include <thread>
 
 #include "ipc/records.h"
 #include "mem/region.h"
@@ -270,6 +272,32 @@ TEST_F(GpuServerTest, ADaemonThatComesBackIsSentTheMemoryAgain) {
   } while (results[0] == Status::kCancelled);
   EXPECT_EQ(results, All(kBlocks, Status::kOk));
   EXPECT_TRUE(into.Has(blocks_));
+}
+
+// Each with memory that comes and goes, all with the one client.
+TEST_F(GpuServerTest, ThreadsHaveChannelsOfTheirOwn) {
+  Serve(GpuPool(dir_));
+  ASSERT_EQ(Put(blocks_.segments), All(kBlocks, Status::kOk));
+  std::vector<std::thread> threads;
+  std::atomic<int> right{0};
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      const auto channel = pool_->OpenChannel().value();
+      for (int round = 0; round < 5; ++round) {
+        const GpuMemory into;
+        GetRequest get;
+        get.space = space_;
+        get.keys = blocks_.keys;
+        get.into = into.segments;
+        if (channel->Submit(get) != Status::kOk) return;
+        Request* done = nullptr;
+        while (channel->Poll({&done, 1}) == 0) channel->Wait(std::chrono::seconds(60));
+        right += into.Has(blocks_) ? 1 : 0;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right.load(), 15);
 }
 
 TEST_F(GpuServerTest, MemoryThatIsMadeAnewInItsPlaceIsSentAnew) {
