@@ -44,38 +44,49 @@ std::optional<Mapping> MappingAround(const std::byte* address) {
   return std::nullopt;
 }
 
-// A descriptor of the memfd with that inode, among all that are open; -1: there is none.
-int FindMemfd(std::uint64_t inode, dev_t device, struct stat& status) {
+bool IsOf(const Mapping& mapping, const struct stat& status) {
+  return status.st_ino == mapping.inode && status.st_dev == mapping.device;
+}
+
+struct Memfd {
+  std::filesystem::path path;  // in /proc/self/fd
+  std::uint64_t bytes = 0;
+};
+
+// The memfd that is mapped there, if it is open. Descriptors are others' to close at any moment, so
+// they are looked at by their paths.
+std::optional<Memfd> MemfdOf(const Mapping& mapping) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
-    const int fd = std::atoi(entry.path().filename().c_str());
-    const bool same =
-        ::fstat(fd, &status) == 0 && status.st_ino == inode && status.st_dev == device;
-    if (same && ::fcntl(fd, F_GET_SEALS) >= 0) return fd;
+    const auto target = std::filesystem::read_symlink(entry.path(), error);
+    if (error || !target.native().starts_with("/memfd:")) continue;
+    struct stat status{};
+    if (::stat(entry.path().c_str(), &status) != 0 || !IsOf(mapping, status)) continue;
+    return Memfd{entry.path(), static_cast<std::uint64_t>(status.st_size)};
   }
-  return -1;
+  return std::nullopt;
 }
 
 }  // namespace
 
 Allocation NullExporter::Around(const std::byte* address) {
   const auto mapping = MappingAround(address);
-  struct stat status{};
-  if (!mapping || FindMemfd(mapping->inode, mapping->device, status) < 0) return {};
+  const auto memfd = mapping ? MemfdOf(*mapping) : std::nullopt;
+  if (!memfd) return {};
   const std::uintptr_t begin = mapping->range.begin - mapping->offset;
-  return {
-      {begin, begin + static_cast<std::uintptr_t>(status.st_size)}, mapping->inode, "null", true};
+  return {{begin, begin + memfd->bytes}, mapping->inode, "null", true};
 }
 
 Result<Handle> NullExporter::Export(const Allocation& allocation) {
   const auto mapping = MappingAround(allocation.range.first());
-  struct stat status{};
-  const int fd = mapping && mapping->inode == allocation.id
-                     ? FindMemfd(mapping->inode, mapping->device, status)
-                     : -1;
+  const auto memfd = mapping && mapping->inode == allocation.id ? MemfdOf(*mapping) : std::nullopt;
   Handle handle;
-  handle.descriptor = Descriptor(fd < 0 ? -1 : ::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (handle.descriptor) return handle;
+  if (memfd) handle.descriptor = Descriptor(::open(memfd->path.c_str(), O_RDWR | O_CLOEXEC));
+  struct stat status{};
+  if (handle.descriptor && ::fstat(handle.descriptor.get(), &status) == 0 &&
+      IsOf(*mapping, status)) {
+    return handle;
+  }
   return Fail(Status::kIoError,
               "the memfd behind this memory cannot be had: keep it open, or raise the open file "
               "limit (ulimit -n)");

@@ -143,13 +143,18 @@ Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const 
   }
   if (segments.size() > kMaxSegments) return Status::kInvalid;
   DetachIfEnded();
+  bool reachable = attached_ != nullptr || Attach().has_value();
   if (std::any_of(segments.begin(), segments.end(), IsOnGpu)) {
-    const bool lease = kind == RequestKind::kGet && static_cast<GetRequest&>(request).lease;
-    const Status prepared = lease ? Status::kInvalid : PrepareGpus(segments);
-    if (prepared != Status::kOk) return prepared;
+    if (kind == RequestKind::kGet && static_cast<GetRequest&>(request).lease) {
+      return Status::kInvalid;
+    }
+    const Status prepared = reachable ? client_.gpus().Prepare(attached_->connection, segments)
+                                      : Status::kCancelled;
+    if (prepared != Status::kOk && prepared != Status::kCancelled) return prepared;
+    reachable = prepared == Status::kOk;
   }
   Operation& operation = Begin(kind, request, segments, priority);
-  if (!attached_ && !Attach()) {
+  if (!reachable) {
     Fail(operation, Status::kCancelled);
     ShowDone();
   } else {
@@ -158,13 +163,6 @@ Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const 
     StartWaiting();
   }
   return Status::kOk;
-}
-
-// Where there is no daemon the request ends as any other does.
-Status ClientChannel::PrepareGpus(std::span<const Segment> segments) {
-  if (!attached_ && !Attach()) return Status::kOk;
-  const Status prepared = client_.gpus().Prepare(attached_->connection, segments);
-  return prepared == Status::kCancelled ? Status::kOk : prepared;
 }
 
 Status ClientChannel::Submit(PutRequest& request) {

@@ -95,7 +95,6 @@ class ClientChannel final : public Channel {
                    Priority priority);
   bool StartParts(Operation& operation);
   bool StartPart(Operation& operation);
-  Status PrepareGpus(std::span<const Segment> segments);
   std::optional<Place> PlaceOf(const Segment& segment) const;
   std::uint64_t Gather(const Operation& operation, Part& part);
   void PlaceCopies(const Operation& operation, const Part& part);
