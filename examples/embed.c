@@ -17,7 +17,8 @@ int main(int count, char** arguments) {
   kvpool_channel* channel = NULL;
   kvpool_space_spec spec = {.model = "llama-3.1-8b", .layers = 32};
   kvpool_key key = {"tokens 0 to 16", 14};
-  kvpool_segment from = {stored, sizeof stored}, into = {back, sizeof back};
+  kvpool_segment from = {.data = stored, .bytes = sizeof stored};
+  kvpool_segment into = {.data = back, .bytes = sizeof back};
   kvpool_request request = {
       .keys = &key, .key_count = 1, .segments = &from, .segment_count = 1, .deadline_ms = -1};
   if (count != 2) {

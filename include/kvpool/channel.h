@@ -35,9 +35,11 @@ class Channel {
   virtual ~Channel() = default;
 
   // Takes the request. kOk; kBusy (too many in flight); kInvalid (a limit in the request's own
-  // description is broken); kUnsupported (segments on a GPU, and the pool has none: name it in the
-  // pool file, and not with a daemon's pool, whose clients use host memory). When not kOk nothing
-  // happened and the request is the caller's.
+  // description is broken, or its segments on a GPU lie on several, or in no GPU's memory);
+  // kUnsupported (segments on a GPU that the pool does not have: name it in the pool file; with a
+  // daemon's pool also memory that cannot be shared with it: GpuInfo::failure says why). When not
+  // kOk nothing happened and the request is the caller's. A daemon is waited for where it has not
+  // seen an allocation on a GPU before.
   virtual Status Submit(PutRequest& request) = 0;
   virtual Status Submit(GetRequest& request) = 0;
   virtual Status Submit(DropRequest& request) = 0;

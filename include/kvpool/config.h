@@ -141,7 +141,7 @@ struct Config {
   std::string metrics;
   std::vector<DeviceConfig> devices;
   std::vector<LinkConfig> links;
-  std::vector<GpuConfig> gpus;        // of this process; not of a daemon
+  std::vector<GpuConfig> gpus;  // of the process that has the pool: a daemon serves its clients
   std::vector<TenantConfig> tenants;  // empty: all who may connect to a daemon share everything
 
   // Every problem at once, one sentence each; empty when valid. No I/O.

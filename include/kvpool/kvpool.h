@@ -61,10 +61,20 @@ typedef struct kvpool_key {
   size_t bytes;
 } kvpool_key;
 
-/* A run of bytes that a request reads from or writes into. */
+/* The numbers of kvpool::MemoryKind. */
+typedef enum kvpool_memory_kind {
+  KVPOOL_HOST = 0,
+  KVPOOL_GPU = 1 /* an address of the memory of a GPU that the pool file names: [[gpu]] */
+} kvpool_memory_kind;
+
+/* A run of bytes that a request reads from or writes into. Those of one request that are on a GPU
+ * are all on the same one. What a put reads there has to be final for every stream when it is
+ * submitted, and nothing may use what a get writes; what a get has brought is in place for every
+ * stream. */
 typedef struct kvpool_segment {
   void* data;
   uint64_t bytes;
+  kvpool_memory_kind kind;
 } kvpool_segment;
 
 /* Two specs that differ in any field are two spaces. NULL is "". */
@@ -157,9 +167,11 @@ KVPOOL_API kvpool_status kvpool_open_channel(kvpool_pool* pool, kvpool_channel**
 KVPOOL_API void kvpool_close_channel(kvpool_channel* channel);
 
 /* Take the request: KVPOOL_OK, with its id where `id` is not NULL, and a completion comes exactly
- * once. Else nothing happened: KVPOOL_BUSY (too much in flight: poll first), KVPOOL_INVALID.
- * `options` NULL: a chain of its own for every key, not durable. `lease` other than 0: what lies in
- * memory is not copied, see kvpool_views. */
+ * once. Else nothing happened: KVPOOL_BUSY (too much in flight: poll first), KVPOOL_INVALID (a
+ * limit is broken, or segments on a GPU lie on several or on none of the pool's),
+ * KVPOOL_UNSUPPORTED (there are segments on a GPU, and the pool has none). `options` NULL: a chain
+ * of its own for every key, not durable. `lease` other than 0: what lies in memory is not copied,
+ * see kvpool_views. */
 KVPOOL_API kvpool_status kvpool_submit_put(kvpool_channel* channel, const kvpool_request* request,
                                            const kvpool_put_options* options, uint64_t* id);
 KVPOOL_API kvpool_status kvpool_submit_get(kvpool_channel* channel, const kvpool_request* request,

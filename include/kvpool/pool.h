@@ -89,8 +89,11 @@ struct DeviceInfo {
 struct GpuInfo {
   std::string name;
   std::string kind;         // "cuda", "null"
+  std::string identity;     // the same in every process: "GPU-" and its UUID; "null"
   std::string description;  // "NVIDIA H200, PCI 0000:19:00.0, node 0"
-  std::string failure;      // why copies fail: one sentence; empty while they do not
+  // Why copies fail, or why the memory of the last request that named some cannot be used: one
+  // sentence; empty while nothing is wrong.
+  std::string failure;
 
   friend bool operator==(const GpuInfo&, const GpuInfo&) = default;
 };
@@ -120,7 +123,7 @@ struct PoolInfo {
   std::uint64_t declined = 0;     // blocks that were put and not admitted, see Config::admission
   std::uint64_t blocks_lost_at_open = 0;  // recorded, but with units that did not survive
   std::vector<DeviceInfo> devices;
-  std::vector<GpuInfo> gpus;  // of this process
+  std::vector<GpuInfo> gpus;
   // A daemon tells its client of the client's own only, and root and its own user of all.
   std::vector<TenantInfo> tenants;
   std::vector<std::int32_t> lane_thread_ids;  // for accounting by /proc/self/task

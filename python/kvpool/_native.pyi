@@ -7,14 +7,18 @@ from typing import Any
 from kvpool._types import Block, Buffer, Status
 
 class Segment:
-    """Raw memory by address, for engines that hand out pointers. `owner` is kept alive with it."""
+    """Raw memory by address, for engines that hand out pointers. `owner` is kept alive with it. `gpu`: the address is
+    of a GPU's memory, and nobody waits for what is under way there: what a put reads is final, and what a get writes
+    is not in use, when the request is submitted. Immutable."""
     @property
     def address(self) -> int: ...
     @property
     def nbytes(self) -> int: ...
     @property
     def owner(self) -> object: ...
-    def __init__(self, address: int, nbytes: int, owner: object = None) -> None: ...
+    @property
+    def gpu(self) -> bool: ...
+    def __init__(self, address: int, nbytes: int, owner: object = None, gpu: bool = False) -> None: ...
 
 class Pool:
     """Threads: any."""

@@ -93,7 +93,8 @@ class SupportsDLPack(Protocol):
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
 
-# One run of bytes: C-contiguous; writable where a get delivers. A CPU tensor goes through DLPack, without a copy.
+# One run of bytes: C-contiguous; writable where a get delivers. A tensor goes through DLPack, without a copy; an array on
+# a GPU without DLPack through __cuda_array_interface__.
 Buffer: TypeAlias = Any  # bytes-like | SupportsDLPack | Segment
 # A block is the concatenation of its segments; every key of a request has the same number of them.
 Block: TypeAlias = Buffer | Sequence[Buffer]

@@ -9,12 +9,12 @@
 namespace kvpool::python {
 namespace {
 
-RawSegment MakeSegment(std::int64_t address, std::int64_t nbytes, py::object owner) {
+RawSegment MakeSegment(std::int64_t address, std::int64_t nbytes, py::object owner, bool gpu) {
   if (nbytes < 0 || (address == 0 && nbytes != 0)) {
     Raise(Status::kInvalid, "a Segment is an address other than 0 and a number of bytes from 0");
   }
   return {static_cast<std::uintptr_t>(address), static_cast<std::uint64_t>(nbytes),
-          std::move(owner)};
+          std::move(owner), gpu ? MemoryKind::kGpu : MemoryKind::kHost};
 }
 
 py::buffer_info BufferOf(PoolMemory& memory) {
@@ -37,14 +37,20 @@ int FileOf(const PoolMemory& memory) {
 void BindMemory(py::module_& module) {
   py::class_<RawSegment>(module, "Segment",
                          "Raw memory by address, for engines that hand out pointers. `owner` is "
-                         "kept alive with it. Immutable.")
+                         "kept alive with it. `gpu`: the address is of a GPU's memory, and nobody "
+                         "waits for what is under way there: what a put reads is final, and what a "
+                         "get writes is not in use, when the request is submitted. Immutable.")
       .def(py::init(&MakeSegment), py::arg("address"), py::arg("nbytes"),
-           py::arg("owner") = py::none())
+           py::arg("owner") = py::none(), py::arg("gpu") = false)
       .def_readonly("address", &RawSegment::address)
       .def_readonly("nbytes", &RawSegment::nbytes)
       .def_readonly("owner", &RawSegment::owner)
+      .def_property_readonly(
+          "gpu", [](const RawSegment& segment) { return segment.kind == MemoryKind::kGpu; },
+          "Whether the address is of a GPU's memory.")
       .def("__repr__", [](const RawSegment& segment) {
-        return fmt::format("kvpool.Segment({:#x}, {})", segment.address, segment.nbytes);
+        return fmt::format("kvpool.Segment({:#x}, {}{})", segment.address, segment.nbytes,
+                           segment.kind == MemoryKind::kGpu ? ", gpu=True" : "");
       });
   py::class_<PoolMemory>(
       module, "Memory", py::buffer_protocol(),

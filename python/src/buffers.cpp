@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "python/src/dlpack.h"
+#include <algorithm>
+
+#include "gpu/await.h"
 #include "python/src/errors.h"
 
 namespace kvpool::python {
@@ -61,6 +63,19 @@ void Buffers::AddBlocks(py::handle blocks, std::size_t keys) {
                         i, buffers, buffers_per_block));
     }
   }
+  AwaitGpu();
+}
+
+void Buffers::AwaitGpu() {
+  if (works_.empty()) return;
+  Result<void> awaited;
+  {
+    const py::gil_scoped_release release;
+    for (const auto& [work, address] : works_) {
+      if (awaited) awaited = gpu::AwaitStream(address, work.stream);
+    }
+  }
+  ValueOrRaise(std::move(awaited));
 }
 
 void Buffers::AddBlock(py::handle block) {
@@ -73,7 +88,7 @@ void Buffers::AddBlock(py::handle block) {
 void Buffers::AddBuffer(py::handle buffer) {
   if (py::isinstance<RawSegment>(buffer)) {
     const auto& raw = buffer.cast<const RawSegment&>();
-    return Add(reinterpret_cast<void*>(raw.address), raw.nbytes, buffer);
+    return Add({reinterpret_cast<std::byte*>(raw.address), raw.nbytes, raw.kind}, buffer);
   }
   if (AddView(buffer)) return;
   if (IsTensor(buffer)) return AddTensor(buffer);
@@ -118,11 +133,18 @@ void Buffers::AddTensor(py::handle tensor) {
   if (memory->read_only && access_ == Access::kWrite) {
     Refuse("is a read-only tensor, and a get writes into it: give a copy of it");
   }
-  Add(memory->data, memory->bytes, memory->capsule);
+  auto* const data = static_cast<std::byte*>(memory->data);
+  if (memory->work && memory->bytes != 0) {
+    const auto known = std::find_if(works_.begin(), works_.end(),
+                                    [&](const auto& one) { return one.first == *memory->work; });
+    if (known == works_.end()) works_.emplace_back(*memory->work, data);
+  }
+  Add({data, memory->bytes, memory->kind}, memory->owner);
 }
 
-void Buffers::Add(void* data, std::uint64_t bytes, py::handle owner) {
-  segments_.push_back({static_cast<std::byte*>(data), bytes});
+void Buffers::Add(const Segment& segment, py::handle owner) {
+  on_gpu_ |= segment.kind == MemoryKind::kGpu;
+  segments_.push_back(segment);
   owners_.push_back(py::reinterpret_borrow<py::object>(owner));
 }
 

@@ -12,7 +12,42 @@ Priority PriorityOf(bool background) {
   return background ? Priority::kBackground : Priority::kForeground;
 }
 
+// Why the pool's GPUs cannot be used; empty where it has none, or they can.
+std::string FailureOfGpus(PoolHandle& handle) {
+  PoolInfo info;
+  {
+    const UnlockedUse use(handle.uses(), kThePool);
+    info = handle.pool().info();
+  }
+  for (const GpuInfo& gpu : info.gpus) {
+    if (!gpu.failure.empty()) return gpu.failure;
+  }
+  return {};
+}
+
 }  // namespace
+
+void RaiseNotTaken(PoolHandle& handle, const Call& call, Status status) {
+  if (status == Status::kBusy) {
+    Raise(status, "1,024 requests are in flight on this channel: poll some before the next one");
+  }
+  if (call.on_gpu() && status == Status::kUnsupported) {
+    const std::string why = FailureOfGpus(handle);
+    Raise(status, !why.empty() ? why
+                               : "a buffer lies on a GPU, and the pool has none: name it in the "
+                                 "pool file ([[gpu]]), or copy the buffer to the host first "
+                                 "(tensor.cpu())");
+  }
+  if (call.on_gpu()) {
+    Raise(status,
+          "the buffers on a GPU do not all lie in the memory of one that the pool file names: name "
+          "it there ([[gpu]]), and give buffers of one GPU a request; or the request breaks a "
+          "limit: at most 65,536 keys, and as many blocks as keys");
+  }
+  Raise(status,
+        "the request breaks a limit: at most 65,536 keys, and as many blocks as keys, each in the "
+        "same number of buffers");
+}
 
 std::optional<std::chrono::milliseconds> Deadline(std::optional<double> seconds) {
   if (!seconds) return std::nullopt;

@@ -10,6 +10,7 @@
 #include "kvpool/channel.h"
 #include "python/src/buffers.h"
 #include "python/src/keys.h"
+#include "python/src/pool_handle.h"
 
 namespace kvpool::python {
 
@@ -44,6 +45,7 @@ class Call {
 
   Request& request();
   Status Submit(Channel& channel);
+  bool on_gpu() const { return buffers_.on_gpu(); }
   // Planning many keys takes longer than to let others have the GIL.
   bool IsLong() const { return keys_.size() > 64; }
 
@@ -60,5 +62,8 @@ class Call {
   pybind11::object parent_;
   std::variant<PutRequest, GetRequest, DropRequest, FlushRequest> request_;
 };
+
+// A request that Submit did not take.
+[[noreturn]] void RaiseNotTaken(PoolHandle& handle, const Call& call, Status status);
 
 }  // namespace kvpool::python

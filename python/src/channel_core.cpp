@@ -92,7 +92,7 @@ std::uint64_t ChannelCore::Submit(std::unique_ptr<Flight> flight) {
     status = Take(flight, id);
   }
   if (status == Status::kCancelled) RaiseClosed(kTheChannel);
-  if (status != Status::kOk) RaiseNotTaken(status);
+  if (status != Status::kOk) RaiseNotTaken(*handle_, flight->call, status);
   return id;
 }
 

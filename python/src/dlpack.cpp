@@ -4,12 +4,15 @@
 
 #include <utility>
 
+#include "gpu/await.h"
+#include "python/src/cuda_array.h"
+
 namespace kvpool::python {
 namespace {
 
 namespace py = pybind11;
 
-enum : std::int32_t { kCpu = 1, kCudaHost = 3, kRocmHost = 11 };
+enum : std::int32_t { kCpu = 1, kCuda = 2, kCudaHost = 3, kRocmHost = 11 };
 constexpr std::uint64_t kReadOnly = 1;
 constexpr std::uint32_t kMajorVersion = 1;
 
@@ -42,8 +45,8 @@ struct DlVersioned {
 };
 static_assert(sizeof(DlVersioned) == 80);
 
-bool OnHost(std::int32_t device) {
-  return device == kCpu || device == kCudaHost || device == kRocmHost;
+bool IsReachable(std::int32_t device) {
+  return device == kCpu || device == kCuda || device == kCudaHost || device == kRocmHost;
 }
 
 // What a library says of why it gives no tensor, as the end of our sentence.
@@ -59,14 +62,16 @@ py::object Call(PyObject* function, PyObject* keywords) {
 
 // New libraries say more (whether it may be written to) when they are asked for version 1; old ones
 // do not know the question.
-Result<py::object> ExportCapsule(py::handle tensor) {
+Result<py::object> ExportCapsule(py::handle tensor, bool on_gpu) {
   const py::object function = tensor.attr("__dlpack__");
-  py::dict keywords;
+  py::dict old_keywords;
+  if (on_gpu) old_keywords["stream"] = gpu::kDefaultStream;
+  py::dict keywords = old_keywords.attr("copy")();
   keywords["max_version"] = py::make_tuple(kMajorVersion, 0);
   py::object capsule = Call(function.ptr(), keywords.ptr());
   if (!capsule && PyErr_ExceptionMatches(PyExc_TypeError)) {
     PyErr_Clear();
-    capsule = Call(function.ptr(), nullptr);
+    capsule = Call(function.ptr(), old_keywords.ptr());
   }
   if (capsule) return capsule;
   return Fail(Status::kInvalid,
@@ -97,22 +102,28 @@ Result<std::uint64_t> BytesOf(const DlTensor& tensor) {
 
 std::string Elsewhere(std::int32_t device) {
   return fmt::format(
-      "lies on a device of DLPack's kind {}, and kvpool moves host memory: copy it to the host "
-      "first (tensor.cpu()), or give a pinned tensor",
+      "lies on a device of DLPack's kind {}, and kvpool moves memory of the host and of CUDA's "
+      "GPUs: "
+      "copy it to the host first (tensor.cpu())",
       device);
 }
 
 }  // namespace
 
-bool IsTensor(py::handle object) { return py::hasattr(object, "__dlpack__"); }
+bool IsTensor(py::handle object) {
+  return py::hasattr(object, "__dlpack__") || py::hasattr(object, "__cuda_array_interface__");
+}
 
 Result<TensorMemory> ReadTensor(py::handle tensor) {
+  if (!py::hasattr(tensor, "__dlpack__")) return ReadCudaArray(tensor);
+  bool on_gpu = false;
   if (py::hasattr(tensor, "__dlpack_device__")) {
     // Asked first: to export a tensor of a GPU may start it.
     const auto device = tensor.attr("__dlpack_device__")().cast<std::pair<int, int>>();
-    if (!OnHost(device.first)) return Fail(Status::kUnsupported, Elsewhere(device.first));
+    if (!IsReachable(device.first)) return Fail(Status::kUnsupported, Elsewhere(device.first));
+    on_gpu = device.first == kCuda;
   }
-  auto capsule = ExportCapsule(tensor);
+  auto capsule = ExportCapsule(tensor, on_gpu);
   if (!capsule) return tl::unexpected(capsule.error());
   TensorMemory memory;
   const DlTensor* exported = nullptr;
@@ -132,8 +143,11 @@ Result<TensorMemory> ReadTensor(py::handle tensor) {
   } else {
     return Fail(Status::kInvalid, "has a __dlpack__ that gives no DLPack capsule");
   }
-  if (!OnHost(exported->device.type)) {
-    return Fail(Status::kUnsupported, Elsewhere(exported->device.type));
+  const std::int32_t device = exported->device.type;
+  if (!IsReachable(device)) return Fail(Status::kUnsupported, Elsewhere(device));
+  if (on_gpu != (device == kCuda)) {
+    return Fail(Status::kInvalid,
+                "is a tensor whose __dlpack_device__ is not the one that __dlpack__ gives");
   }
   auto bytes = BytesOf(*exported);
   if (!bytes) return tl::unexpected(bytes.error());
@@ -144,7 +158,11 @@ Result<TensorMemory> ReadTensor(py::handle tensor) {
   }
   memory.data = static_cast<std::byte*>(exported->data) + exported->byte_offset;
   memory.bytes = *bytes;
-  memory.capsule = std::move(*capsule);
+  if (on_gpu) {
+    memory.kind = MemoryKind::kGpu;
+    memory.work = GpuWork{exported->device.id, gpu::kDefaultStream};
+  }
+  memory.owner = std::move(*capsule);
   return memory;
 }
 

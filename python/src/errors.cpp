@@ -59,13 +59,4 @@ void RaiseClosed(const std::string& what) {
   Raise(Status::kCancelled, what + " is closed: open it again to use it");
 }
 
-void RaiseNotTaken(Status status) {
-  if (status == Status::kBusy) {
-    Raise(status, "1,024 requests are in flight on this channel: poll some before the next one");
-  }
-  Raise(status,
-        "the request breaks a limit: at most 65,536 keys, and as many blocks as keys, each in the "
-        "same number of buffers");
-}
-
 }  // namespace kvpool::python

@@ -26,8 +26,6 @@ py::list StatusList(std::span<const Status> results);
 [[noreturn]] void Raise(const Error& error);
 // `what` was closed: "the pool", "the channel".
 [[noreturn]] void RaiseClosed(const std::string& what);
-// A request that Submit did not take.
-[[noreturn]] void RaiseNotTaken(Status status);
 
 template <class T>
 T ValueOrRaise(Result<T> result) {

@@ -33,6 +33,16 @@ py::dict DeviceDict(const DeviceInfo& device) {
   return dict;
 }
 
+py::dict GpuDict(const GpuInfo& gpu) {
+  py::dict dict;
+  dict["name"] = gpu.name;
+  dict["kind"] = gpu.kind;
+  dict["identity"] = gpu.identity;
+  dict["description"] = gpu.description;
+  dict["failure"] = gpu.failure;
+  return dict;
+}
+
 py::dict TenantDict(const TenantInfo& tenant) {
   py::dict dict;
   dict["name"] = tenant.name;
@@ -62,6 +72,9 @@ py::dict InfoDict(const PoolInfo& info) {
   py::list devices;
   for (const DeviceInfo& device : info.devices) devices.append(DeviceDict(device));
   dict["devices"] = devices;
+  py::list gpus;
+  for (const GpuInfo& gpu : info.gpus) gpus.append(GpuDict(gpu));
+  dict["gpus"] = gpus;
   py::list tenants;
   for (const TenantInfo& tenant : info.tenants) tenants.append(TenantDict(tenant));
   dict["tenants"] = tenants;

@@ -30,6 +30,10 @@ Registration::Registration(PoolHandle& handle, py::handle buffer)
   handle.CheckProcess();
   buffer_->AddBuffer(buffer);
   const Segment segment = buffer_->segments()[0];
+  if (segment.kind == MemoryKind::kGpu) {
+    Raise(Status::kUnsupported,
+          "a buffer on a GPU is not registered: give it to put and get as it is");
+  }
   Result<std::shared_ptr<Memory>> memory;
   {
     const UnlockedUse use(handle.uses(), kThePool);

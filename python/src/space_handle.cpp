@@ -65,7 +65,7 @@ py::list SpaceHandle::Complete(Call& call) const {
     submitted = Run(*handle_, call);
   }
   const Status status = ValueOrRaise(std::move(submitted));
-  if (status != Status::kOk) RaiseNotTaken(status);
+  if (status != Status::kOk) RaiseNotTaken(*handle_, call, status);
   return StatusList(call.request().results());
 }
 

@@ -1,7 +1,7 @@
 """A tensor that has DLPack and nothing else, as torch's bfloat16 has; and what may be wrong with one."""
 import ctypes
 
-CPU, CUDA, CUDA_HOST = 1, 2, 3
+CPU, CUDA, CUDA_HOST, ROCM = 1, 2, 3, 10
 BFLOAT = 4
 
 
@@ -28,17 +28,20 @@ _new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 
 
 class FakeTensor:
-    """bfloat16 of `shape`. Counts capsules that are out."""
+    """bfloat16 of `shape`, in memory of its own or at `address`. Counts capsules that are out."""
 
-    def __init__(self, shape, *, strides=None, device=CPU, offset=0, version=None, read_only=False, bits=16):
+    def __init__(self, shape, *, strides=None, device=CPU, offset=0, version=None, read_only=False, bits=16,
+                 address=None):
         self.shape, self.strides, self.device, self.version = shape, strides, device, version
         self.offset, self.read_only, self.bits = offset, read_only, bits
         count = 1
         for size in shape:
             count *= size
-        self.memory = (ctypes.c_ubyte * (count * 2 + offset))()
+        room = ctypes.c_ubyte * (count * 2 + offset)
+        self.memory = room() if address is None else room.from_address(address)
         self.exported = 0
         self.asked = []
+        self.streams = []
         self._kept = {}
 
     def bytes(self):
@@ -52,6 +55,7 @@ class FakeTensor:
 
     def __dlpack__(self, *, stream=None, **options):
         self.asked.append(options)
+        self.streams.append(stream)
         if self.version is None and "max_version" in options:
             raise TypeError("__dlpack__() got an unexpected keyword argument 'max_version'")
         ints = ctypes.c_int64 * max(1, len(self.shape))

@@ -25,6 +25,11 @@ def device(name, kind="memory", capacity="64MiB", extra="", path=""):
             f'read_bandwidth = "1GB/s"\nwrite_bandwidth = "1GB/s"\n{extra}\n')
 
 
+def gpu(name="gpu0", kind="null"):
+    """The text of one GPU. Of the null kind, it is host memory that plays one."""
+    return f'[[gpu]]\nname = "{name}"\nkind = "{kind}"\nbandwidth = "2GB/s"\n'
+
+
 def disk(capacity="64MiB", extra="", path=DISK):
     return device("disk", "file", capacity, extra, path)
 

@@ -66,6 +66,21 @@ static void write_slow_pool_file(const struct bed* bed, char* path, size_t bytes
   fclose(file);
 }
 
+/* Without a catalog; the null GPU's memory is this process' own. */
+static void write_gpu_pool_file(const struct bed* bed, char* path, size_t bytes) {
+  FILE* file;
+  snprintf(path, bytes, "%s/gpu.toml", bed->folder);
+  file = fopen(path, "w");
+  if (file == NULL) exit(1);
+  fputs(
+      "[pool]\nversion = 1\n\n"
+      "[[device]]\nname = \"ram\"\nkind = \"memory\"\ncapacity = \"16MiB\"\n"
+      "read_bandwidth = \"2GB/s\"\nwrite_bandwidth = \"2GB/s\"\n\n"
+      "[[gpu]]\nname = \"toy\"\nkind = \"null\"\nbandwidth = \"2GB/s\"\n",
+      file);
+  fclose(file);
+}
+
 static void remove_files(const struct bed* bed) {
   char command[128];
   snprintf(command, sizeof command, "rm -r '%s'", bed->folder);
@@ -313,6 +328,55 @@ static void test_background(struct bed* bed) {
   EXPECT(kvpool_close(pool, NULL) == KVPOOL_OK);
 }
 
+/* Where there is no GPU, a request whose segments are on one says so: so the kind is seen. */
+static void test_no_gpu(struct bed* bed) {
+  kvpool_request put = request_of(bed, bed->from, NULL);
+  kvpool_segment segments[2 * kBlocks];
+  memcpy(segments, bed->from, sizeof segments);
+  put.segments = segments;
+  segments[3].kind = KVPOOL_GPU;
+  EXPECT(kvpool_submit_put(bed->channel, &put, NULL, NULL) == KVPOOL_UNSUPPORTED);
+  EXPECT(kvpool_submit_get(bed->channel, &put, 0, NULL) == KVPOOL_UNSUPPORTED);
+  segments[3].kind = (kvpool_memory_kind)2;
+  EXPECT(kvpool_submit_put(bed->channel, &put, NULL, NULL) == KVPOOL_INVALID);
+}
+
+static void test_gpu(struct bed* bed) {
+  char path[128];
+  kvpool_pool* pool = NULL;
+  kvpool_channel* channel = NULL;
+  kvpool_space_spec spec = {0};
+  kvpool_segment from[2 * kBlocks], into[2 * kBlocks];
+  kvpool_request put = request_of(bed, from, NULL);
+  kvpool_request get = request_of(bed, into, NULL);
+  kvpool_completion done;
+  uint64_t id = 0;
+  int i;
+  write_gpu_pool_file(bed, path, sizeof path);
+  memcpy(from, bed->from, sizeof from);
+  memcpy(into, bed->into, sizeof into);
+  for (i = 0; i < 2 * kBlocks; ++i) from[i].kind = into[i].kind = KVPOOL_GPU;
+  memset(bed->read, 0, sizeof bed->read);
+  spec.model = "test";
+  spec.layers = 2;
+  EXPECT(kvpool_open(path, 1, &pool, NULL) == KVPOOL_OK);
+  EXPECT(kvpool_open_space(pool, &spec, &put.space, NULL) == KVPOOL_OK);
+  EXPECT(kvpool_open_channel(pool, &channel, NULL) == KVPOOL_OK);
+  get.space = put.space;
+  EXPECT(kvpool_submit_put(channel, &put, NULL, &id) == KVPOOL_OK);
+  done = complete(channel, id);
+  expect_all(&done, KVPOOL_OK);
+  EXPECT(kvpool_submit_get(channel, &get, 1, &id) == KVPOOL_INVALID); /* a lease is of the host */
+  into[1].kind = KVPOOL_HOST;                                         /* some may be */
+  EXPECT(kvpool_submit_get(channel, &get, 0, &id) == KVPOOL_OK);
+  done = complete(channel, id);
+  expect_all(&done, KVPOOL_OK);
+  EXPECT(done.layers_ready == 2);
+  EXPECT(memcmp(bed->stored, bed->read, sizeof bed->stored) == 0);
+  kvpool_close_channel(channel);
+  EXPECT(kvpool_close(pool, NULL) == KVPOOL_OK);
+}
+
 int main(int argc, char** argv) {
   struct bed* bed = calloc(1, sizeof *bed);
   kvpool_error error = {0};
@@ -342,7 +406,11 @@ int main(int argc, char** argv) {
   test_memory(bed);
   test_bad_input(bed);
   test_exactly_once(bed);
-  if (argc == 1) test_background(bed);
+  test_no_gpu(bed);
+  if (argc == 1) {
+    test_background(bed);
+    test_gpu(bed);
+  }
   put = request_of(bed, bed->from, NULL);
   EXPECT(kvpool_submit_put(bed->channel, &put, NULL, NULL) == KVPOOL_OK);
   kvpool_close_channel(bed->channel); /* with a request in flight */

@@ -22,10 +22,19 @@ struct Flight {
 
 using Flights = std::unordered_map<std::uint64_t, std::unique_ptr<Flight>>;
 
-// Limits are the engine's to check; here only what would be read beyond an array.
+static_assert(static_cast<int>(MemoryKind::kHost) == KVPOOL_HOST);
+static_assert(static_cast<int>(MemoryKind::kGpu) == KVPOOL_GPU);
+
+// Limits are the engine's to check; here only what would be read beyond an array, or is of no kind.
 bool Readable(const kvpool_request* request) {
-  return request != nullptr && (request->keys != nullptr || request->key_count == 0) &&
-         (request->segments != nullptr || request->segment_count == 0);
+  if (request == nullptr || (request->keys == nullptr && request->key_count != 0) ||
+      (request->segments == nullptr && request->segment_count != 0)) {
+    return false;
+  }
+  const std::span segments(request->segments, request->segment_count);
+  return std::all_of(segments.begin(), segments.end(), [](const kvpool_segment& segment) {
+    return segment.kind == KVPOOL_HOST || segment.kind == KVPOOL_GPU;
+  });
 }
 
 template <class AnyRequest>
@@ -34,8 +43,9 @@ std::unique_ptr<Flight> Make(const kvpool_request& from) {
   flight->keys = KeysOf(from.keys, from.key_count);
   flight->segments.reserve(from.segment_count);
   for (std::size_t i = 0; i < from.segment_count; ++i) {
-    flight->segments.push_back(
-        {static_cast<std::byte*>(from.segments[i].data), from.segments[i].bytes});
+    flight->segments.push_back({static_cast<std::byte*>(from.segments[i].data),
+                                from.segments[i].bytes,
+                                static_cast<MemoryKind>(from.segments[i].kind)});
   }
   if (std::is_same_v<AnyRequest, GetRequest>) flight->block_bytes.reserve(from.key_count);
   flight->user = from.user;
@@ -243,7 +253,7 @@ size_t kvpool_views(const kvpool_channel* channel, uint64_t id, size_t key, kvpo
   if (get->result(key) != kvpool::Status::kOk) return 0;
   const auto all = get->views(key);
   for (size_t i = 0; i < std::min(limit, all.size()); ++i) {
-    views[i] = {all[i].data, all[i].bytes};
+    views[i] = {all[i].data, all[i].bytes, KVPOOL_HOST};
   }
   return all.size();
 }

@@ -92,11 +92,6 @@ void CheckGpus(const Config& config, std::vector<Problem>& problems) {
                   checker.title());
     }
   }
-  if (!config.gpus.empty() && !config.socket.empty()) {
-    problems.push_back({"pool.socket",
-                        "pool: a daemon's clients bring their bytes to host memory: leave out "
-                        "[[gpu]], or leave out socket and open the pool in the engine's process"});
-  }
 }
 
 }  // namespace kvpool::config

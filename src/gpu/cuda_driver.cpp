@@ -35,9 +35,11 @@ Result<Functions> Load(void* library, const std::string& path) {
   symbols.Find("cuDeviceGetCount", call.device_count);
   symbols.Find("cuDeviceGet", call.device);
   symbols.Find("cuDeviceGetName", call.device_name);
+  symbols.Find("cuDeviceGetUuid_v2", call.device_uuid);
   symbols.Find("cuDeviceGetPCIBusId", call.device_pci_bus_id);
   symbols.Find("cuDevicePrimaryCtxRetain", call.primary_retain);
   symbols.Find("cuDevicePrimaryCtxRelease_v2", call.primary_release);
+  symbols.Find("cuDevicePrimaryCtxGetState", call.primary_state);
   symbols.Find("cuCtxPushCurrent_v2", call.push);
   symbols.Find("cuCtxPopCurrent_v2", call.pop);
   symbols.Find("cuCtxGetStreamPriorityRange", call.priority_range);
@@ -53,6 +55,9 @@ Result<Functions> Load(void* library, const std::string& path) {
   symbols.Find("cuMemcpyHtoDAsync_v2", call.to_gpu);
   symbols.Find("cuMemcpyDtoHAsync_v2", call.to_host);
   symbols.Find("cuPointerGetAttributes", call.pointer_attributes);
+  symbols.Find("cuIpcGetMemHandle", call.ipc_get);
+  symbols.Find("cuIpcOpenMemHandle_v2", call.ipc_open);
+  symbols.Find("cuIpcCloseMemHandle", call.ipc_close);
   symbols.FindOptional("cuMemcpyBatchAsync", call.copy_batch);
   if (symbols.missing().empty()) return call;
   return Fail(
@@ -66,6 +71,17 @@ std::string Words(const Functions& call, const char* name, Code code) {
   const char* text = nullptr;
   if (call.error_string(code, &text) != kSuccess || text == nullptr) text = "unknown error";
   return fmt::format("{} failed: {} ({})", name, text, code);
+}
+
+tl::unexpected<Error> Refused(const Functions& call, const char* name, Code code) {
+  return Fail(Status::kIoError,
+              fmt::format("{}: see nvidia-smi and the kernel's log", Words(call, name, code)));
+}
+
+bool IsLoaded(const std::string& library) {
+  void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+  if (handle != nullptr) dlclose(handle);
+  return handle != nullptr;
 }
 
 Result<Functions> LoadDriver(const std::string& library) {

@@ -2,6 +2,7 @@
 // needed to build. Only what the stager uses is declared here.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -28,7 +29,9 @@ inline constexpr unsigned kHostRegisterPortable = 1;
 
 // CUpointer_attribute, and the CUmemorytype of a GPU's own memory.
 inline constexpr int kAttributeMemoryType = 2;
+inline constexpr int kAttributeBufferId = 7;
 inline constexpr int kAttributeOrdinal = 9;
+inline constexpr int kAttributeLegacyIpc = 10;
 inline constexpr int kAttributeRangeStart = 11;
 inline constexpr int kAttributeRangeBytes = 12;
 inline constexpr unsigned kMemoryOfDevice = 2;
@@ -47,15 +50,26 @@ struct CopyAttributes {
 };
 static_assert(sizeof(CopyAttributes) == 24);
 
+// CUipcMemHandle and CUuuid.
+struct IpcHandle {
+  unsigned char bytes[64];
+};
+inline constexpr unsigned kIpcLazyPeerAccess = 1;
+struct Uuid {
+  std::array<unsigned char, 16> bytes{};
+};
+
 struct Functions {
   Code (*init)(unsigned flags);
   Code (*error_string)(Code code, const char** text);
   Code (*device_count)(int* count);
   Code (*device)(Device* device, int ordinal);
   Code (*device_name)(char* name, int bytes, Device device);
+  Code (*device_uuid)(Uuid* uuid, Device device);
   Code (*device_pci_bus_id)(char* id, int bytes, Device device);
   Code (*primary_retain)(Context* context, Device device);
   Code (*primary_release)(Device device);
+  Code (*primary_state)(Device device, unsigned* flags, int* active);
   Code (*push)(Context context);
   Code (*pop)(Context* context);
   Code (*priority_range)(int* least, int* greatest);
@@ -71,6 +85,9 @@ struct Functions {
   Code (*to_gpu)(Address to, const void* from, std::size_t bytes, Stream stream);
   Code (*to_host)(void* to, Address from, std::size_t bytes, Stream stream);
   Code (*pointer_attributes)(unsigned count, int* attributes, void** values, Address address);
+  Code (*ipc_get)(IpcHandle* handle, Address address);
+  Code (*ipc_open)(Address* address, IpcHandle handle, unsigned flags);
+  Code (*ipc_close)(Address address);
   // Of CUDA 12.8 and later; null where the driver has none.
   Code (*copy_batch)(Address* to, Address* from, std::size_t* bytes, std::size_t count,
                      CopyAttributes* attributes, std::size_t* first_of_attributes,
@@ -80,6 +97,11 @@ struct Functions {
 // Loads `library` and initialises it; it stays loaded until the process ends. kUnsupported: there
 // is no driver, it is too old, or it has no GPU, in one sentence.
 Result<Functions> LoadDriver(const std::string& library);
+// Whether somebody in this process has loaded it already.
+bool IsLoaded(const std::string& library);
+
+// kIoError: a call of the driver's failed, in one sentence.
+tl::unexpected<Error> Refused(const Functions& call, const char* name, Code code);
 
 // "cuMemHostRegister failed: out of memory (2)", in the driver's words.
 std::string Words(const Functions& call, const char* name, Code code);

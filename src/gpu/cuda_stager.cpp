@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <fstream>
 #include <set>
 
 #include "base/check.h"
+#include "gpu/cuda_exporter.h"
 #include "gpu/cuda_queue.h"
 #include "mem/region.h"
 
@@ -28,13 +30,48 @@ int NodeOf(const std::filesystem::path& pci_devices, std::string bus_id) {
   return has_memory ? node : -1;
 }
 
+// Memory that another process has allocated.
+class CudaImport final : public ImportedMemory {
+ public:
+  static Result<std::unique_ptr<ImportedMemory>> Open(const std::shared_ptr<CudaContext>& context,
+                                                      const Handle& handle, std::uint64_t bytes) {
+    cuda::IpcHandle opaque;
+    std::memcpy(opaque.bytes, handle.bytes.data(), sizeof opaque);
+    cuda::Address address = 0;
+    const CudaContext::Current current(*context);
+    const auto code = context->call.ipc_open(&address, opaque, cuda::kIpcLazyPeerAccess);
+    if (code != cuda::kSuccess) {
+      return Fail(Status::kInvalid,
+                  fmt::format("the GPU memory cannot be opened here: {}: see that both processes "
+                              "see this GPU, and that the memory is there",
+                              cuda::Words(context->call, "cuIpcOpenMemHandle", code)));
+    }
+    auto* const data = reinterpret_cast<std::byte*>(address);
+    std::unique_ptr<ImportedMemory> opened(new CudaImport(context, {data, bytes}));
+    const CudaMemory memory = context->MemoryAround(data);
+    if (memory.ordinal == context->ordinal && memory.allocation.Holds(data, bytes)) return opened;
+    return Fail(Status::kInvalid,
+                "the GPU memory is not what it is said to be: it is smaller, or on another GPU");
+  }
+  ~CudaImport() override {
+    const CudaContext::Current current(*context_);
+    context_->Check("cuIpcCloseMemHandle",
+                    context_->call.ipc_close(reinterpret_cast<cuda::Address>(bytes_.data())));
+  }
+  std::span<std::byte> bytes() const override { return bytes_; }
+
+ private:
+  CudaImport(std::shared_ptr<CudaContext> context, std::span<std::byte> bytes)
+      : context_(std::move(context)), bytes_(bytes) {}
+
+  const std::shared_ptr<CudaContext> context_;
+  const std::span<std::byte> bytes_;
+};
+
 class CudaStager final : public Stager {
  public:
-  CudaStager(std::shared_ptr<CudaContext> context, Traits traits, int ordinal, const Clock& clock)
-      : context_(std::move(context)),
-        traits_(std::move(traits)),
-        ordinal_(ordinal),
-        clock_(clock) {}
+  CudaStager(std::shared_ptr<CudaContext> context, Traits traits, const Clock& clock)
+      : context_(std::move(context)), traits_(std::move(traits)), clock_(clock) {}
   ~CudaStager() override { KVPOOL_CHECK(pinned_.empty()); }
 
   const Traits& traits() const override { return traits_; }
@@ -42,19 +79,15 @@ class CudaStager final : public Stager {
   std::string failure() const override { return context_->failure(); }
 
   Range RangeAround(const std::byte* address) const override {
-    unsigned type = 0;
-    int ordinal = -1;
-    cuda::Address start = 0;
-    std::size_t bytes = 0;
-    std::array<int, 4> attributes{cuda::kAttributeMemoryType, cuda::kAttributeOrdinal,
-                                  cuda::kAttributeRangeStart, cuda::kAttributeRangeBytes};
-    std::array<void*, 4> values{&type, &ordinal, &start, &bytes};
-    const CudaContext::Current current(*context_);
-    const cuda::Code code =
-        context_->call.pointer_attributes(attributes.size(), attributes.data(), values.data(),
-                                          reinterpret_cast<cuda::Address>(address));
-    if (code != cuda::kSuccess || type != cuda::kMemoryOfDevice || ordinal != ordinal_) return {};
-    return {static_cast<std::uintptr_t>(start), static_cast<std::uintptr_t>(start) + bytes};
+    const CudaMemory memory = context_->MemoryAround(address);
+    return memory.ordinal == context_->ordinal ? memory.allocation : Range{};
+  }
+
+  Result<std::unique_ptr<ImportedMemory>> Import(Handle handle, std::uint64_t bytes) override {
+    if (handle.descriptor) {
+      return Fail(Status::kInvalid, "a handle of CUDA's has no descriptor: send its bytes alone");
+    }
+    return CudaImport::Open(context_, handle, bytes);
   }
 
   // Portable, so that streams of every context find it pinned.
@@ -81,33 +114,10 @@ class CudaStager final : public Stager {
  private:
   const std::shared_ptr<CudaContext> context_;
   const Traits traits_;
-  const int ordinal_;
   const Clock& clock_;
   Mutex mutex_;
   std::set<const std::byte*> pinned_ KVPOOL_GUARDED_BY(mutex_);  // by this stager
 };
-
-tl::unexpected<Error> Refused(const cuda::Functions& call, const char* name, cuda::Code code) {
-  return Fail(Status::kIoError, fmt::format("{}: see nvidia-smi and the kernel's log",
-                                            cuda::Words(call, name, code)));
-}
-
-Result<cuda::Device> FindDevice(const cuda::Functions& call, std::uint32_t ordinal) {
-  int count = 0;
-  if (const auto code = call.device_count(&count); code != cuda::kSuccess) {
-    return Refused(call, "cuDeviceGetCount", code);
-  }
-  if (ordinal >= static_cast<std::uint32_t>(count)) {
-    return Fail(
-        Status::kNotFound,
-        fmt::format("there is no GPU {}: CUDA sees {} here, counted from 0", ordinal, count));
-  }
-  cuda::Device device = 0;
-  if (const auto code = call.device(&device, static_cast<int>(ordinal)); code != cuda::kSuccess) {
-    return Refused(call, "cuDeviceGet", code);
-  }
-  return device;
-}
 
 Traits TraitsOf(const cuda::Functions& call, cuda::Device device,
                 const CudaStagerOptions& options) {
@@ -120,6 +130,7 @@ Traits TraitsOf(const cuda::Functions& call, cuda::Device device,
   Traits traits;
   traits.name = options.name;
   traits.kind = "cuda";
+  traits.identity = CudaIdentityOf(call, device);
   traits.bytes_per_s = options.bytes_per_s;
   traits.numa_node = options.numa_node >= 0 ? options.numa_node
                      : bus_id[0] != 0       ? NodeOf(options.pci_devices, bus_id.data())
@@ -137,15 +148,10 @@ Result<std::unique_ptr<Stager>> OpenCudaStager(const CudaStagerOptions& options,
                                                const Clock& clock) {
   auto call = cuda::LoadDriver(options.library);
   if (!call) return tl::unexpected(call.error());
-  auto device = FindDevice(*call, options.ordinal);
-  if (!device) return tl::unexpected(device.error());
-  cuda::Context context = nullptr;
-  if (const auto code = call->primary_retain(&context, *device); code != cuda::kSuccess) {
-    return Refused(*call, "cuDevicePrimaryCtxRetain", code);
-  }
-  auto owner = std::make_shared<CudaContext>(*call, *device, context);
-  return std::make_unique<CudaStager>(std::move(owner), TraitsOf(*call, *device, options),
-                                      static_cast<int>(options.ordinal), clock);
+  auto context = CudaContext::Open(*call, options.ordinal);
+  if (!context) return tl::unexpected(context.error());
+  Traits traits = TraitsOf(*call, (*context)->device, options);
+  return std::make_unique<CudaStager>(std::move(*context), std::move(traits), clock);
 }
 
 }  // namespace kvpool::gpu

@@ -2,6 +2,7 @@
 // them, and every rule that the driver has and a test might miss is checked.
 #include "gpu/fake_cuda.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "gpu/cuda_driver.h"
@@ -25,13 +27,30 @@ namespace {
 constexpr Code kInvalidValue = 1;
 constexpr Code kOutOfMemory = 2;
 constexpr Code kInvalidContext = 201;
+constexpr Code kInvalidHandle = 400;
 constexpr Code kLost = 999;
 constexpr int kDevices = 4;
+const Stream kDefaultStream = reinterpret_cast<Stream>(1);  // CU_STREAM_LEGACY
 
 struct Allocation {
   std::size_t bytes;
   std::byte* behind;
+  int memfd;
+  std::uint64_t id;
+  int opened = 0;  // of another process, so often
 };
+
+// What a handle says: whose allocation it is.
+struct Export {
+  std::uint64_t magic;
+  std::int32_t pid;
+  std::int32_t memfd;
+  std::uint64_t bytes;
+  std::uint64_t id;
+  unsigned char zero[32];
+};
+static_assert(sizeof(Export) == sizeof(IpcHandle));
+constexpr std::uint64_t kExportMagic = 0x636d7966616b65;
 
 struct Move {
   std::uintptr_t to;
@@ -62,10 +81,11 @@ struct CUevent_st {
 namespace {
 
 struct State {
-  FakeCuda told{};
+  FakeCuda told{.devices = 1};
   CUctx_st contexts[kDevices] = {{0}, {1}, {2}, {3}};
   std::map<std::uintptr_t, Allocation> allocations;
   std::map<std::uintptr_t, std::size_t> registered;
+  std::map<std::pair<int, std::uint64_t>, std::uintptr_t> imports;  // by process and id
   std::set<Stream> streams;
 };
 
@@ -133,6 +153,34 @@ void RunUpTo(Stream stream, Event event) {
   }
 }
 
+void* MapAllocation(void* at, std::size_t bytes, int memfd, std::uint64_t id) {
+  const int place = at == nullptr ? 0 : MAP_FIXED_NOREPLACE;
+  void* const seen = mmap(at, bytes, PROT_NONE, MAP_SHARED | place, memfd, 0);
+  void* const behind = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+  if (seen == MAP_FAILED || behind == MAP_FAILED) return nullptr;
+  state.allocations[reinterpret_cast<std::uintptr_t>(seen)] = {
+      bytes, static_cast<std::byte*>(behind), memfd, id};
+  return seen;
+}
+
+using Place = std::map<std::uintptr_t, Allocation>::iterator;
+
+// No copy may be under way there.
+void Unmap(Place at) {
+  for (const Stream stream : state.streams) {
+    for (const Move& move : stream->moves) {
+      const auto within = [&](std::uintptr_t address) {
+        return move.bytes != 0 && address >= at->first && address < at->first + at->second.bytes;
+      };
+      if (within(move.to) || within(move.from)) Broken("memory goes while copies need it");
+    }
+  }
+  munmap(at->second.behind, at->second.bytes);
+  munmap(reinterpret_cast<void*>(at->first), at->second.bytes);
+  close(at->second.memfd);
+  state.allocations.erase(at);
+}
+
 }  // namespace
 
 #define LOCKED const std::lock_guard<std::mutex> lock(mutex)
@@ -143,11 +191,11 @@ FakeCuda* fake_cuda() { return &state.told; }
 
 void fake_cuda_reset() {
   LOCKED;
-  const bool left = state.told.retained + state.told.streams + state.told.events != 0 ||
-                    !state.registered.empty();
+  const bool left =
+      state.told.retained + state.told.streams + state.told.events + state.told.imported != 0 ||
+      !state.registered.empty();
   if (left) std::fprintf(stderr, "fake_cuda: something is left of a stager\n");
-  state.told = {};
-  state.told.devices = 1;
+  state.told = FakeCuda{.devices = 1};
   if (left) Broken("something is left of a stager");
 }
 
@@ -155,12 +203,17 @@ void* fake_cuda_allocate(std::size_t bytes) {
   LOCKED;
   const int fd = memfd_create("fake-gpu", MFD_CLOEXEC);
   if (ftruncate(fd, static_cast<off_t>(bytes)) != 0) return nullptr;
-  void* const seen = mmap(nullptr, bytes, PROT_NONE, MAP_SHARED, fd, 0);
-  void* const behind = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  close(fd);
-  state.allocations[reinterpret_cast<std::uintptr_t>(seen)] = {bytes,
-                                                               static_cast<std::byte*>(behind)};
-  return seen;
+  static std::uint64_t ids = 0;
+  return MapAllocation(nullptr, bytes, fd, ++ids);
+}
+
+// In another's place, as a driver may put it.
+void* fake_cuda_allocate_again(void* freed, std::size_t bytes) {
+  LOCKED;
+  const int fd = memfd_create("fake-gpu", MFD_CLOEXEC);
+  if (ftruncate(fd, static_cast<off_t>(bytes)) != 0) return nullptr;
+  static std::uint64_t ids = 1'000'000;
+  return MapAllocation(freed, bytes, fd, ++ids);
 }
 
 std::byte* fake_cuda_behind(void* allocated) {
@@ -170,10 +223,7 @@ std::byte* fake_cuda_behind(void* allocated) {
 
 void fake_cuda_free(void* allocated) {
   LOCKED;
-  const auto at = state.allocations.find(reinterpret_cast<std::uintptr_t>(allocated));
-  munmap(at->second.behind, at->second.bytes);
-  munmap(allocated, at->second.bytes);
-  state.allocations.erase(at);
+  Unmap(state.allocations.find(reinterpret_cast<std::uintptr_t>(allocated)));
 }
 
 Code cuInit(unsigned) {
@@ -199,6 +249,18 @@ Code cuDeviceGetName(char* name, int bytes, Device device) {
 }
 Code cuDeviceGetPCIBusId(char* id, int bytes, Device device) {
   std::snprintf(id, static_cast<std::size_t>(bytes), "0000:A%d:00.0", device);
+  return kSuccess;
+}
+Code cuDeviceGetUuid_v2(Uuid* uuid, Device device) {
+  uuid->bytes.fill(0xa0);
+  uuid->bytes[15] = static_cast<unsigned char>(device);
+  return kSuccess;
+}
+// Who has memory there has made the context.
+Code cuDevicePrimaryCtxGetState(Device device, unsigned* flags, int* active) {
+  LOCKED;
+  *flags = 0;
+  *active = device == 0 && (state.told.retained != 0 || !state.allocations.empty()) ? 1 : 0;
   return kSuccess;
 }
 Code cuDevicePrimaryCtxRetain(Context* context, Device device) {
@@ -248,6 +310,10 @@ Code cuStreamDestroy_v2(Stream stream) {
 }
 Code cuStreamSynchronize(Stream stream) {
   LOCKED;
+  if (stream == kDefaultStream) {
+    ++state.told.synchronized;
+    return state.told.lost != 0 ? kLost : InContext(nullptr);
+  }
   if (state.told.lost == 0) RunUpTo(stream, nullptr);
   for (const Move& move : stream->moves) {
     if (move.bytes == 0) move.event->stream = nullptr;
@@ -340,10 +406,64 @@ Code cuPointerGetAttributes(unsigned count, int* attributes, void** values, Addr
       case kAttributeRangeBytes:
         *static_cast<std::size_t*>(values[i]) = here ? at->second.bytes : 0;
         break;
+      case kAttributeBufferId:
+        *static_cast<unsigned long long*>(values[i]) = here ? at->second.id : 0;
+        break;
+      case kAttributeLegacyIpc:
+        *static_cast<bool*>(values[i]) = here && state.told.private_memory == 0;
+        break;
       default:
         Broken("an attribute that does not exist");
     }
   }
+  return kSuccess;
+}
+Code cuIpcGetMemHandle(IpcHandle* handle, Address address) {
+  LOCKED;
+  if (const Code code = InContext(nullptr); code != kSuccess) return code;
+  const auto at = state.allocations.find(static_cast<std::uintptr_t>(address));
+  if (at == state.allocations.end()) Broken("a handle is of an allocation's first byte");
+  if (at == state.allocations.end() || state.told.private_memory != 0) return kInvalidValue;
+  if (at->second.opened != 0) return kInvalidValue;
+  const Export said{kExportMagic, getpid(), at->second.memfd, at->second.bytes, at->second.id, {}};
+  std::memcpy(handle, &said, sizeof said);
+  return kSuccess;
+}
+// A process that opens its own is not refused, so that a test may be both.
+Code cuIpcOpenMemHandle_v2(Address* address, IpcHandle handle, unsigned flags) {
+  LOCKED;
+  if (flags != kIpcLazyPeerAccess) Broken("the flag is the only one there is");
+  if (const Code code = InContext(nullptr); code != kSuccess) return code;
+  Export said;
+  std::memcpy(&said, &handle, sizeof said);
+  if (said.magic != kExportMagic) return kInvalidHandle;
+  std::uintptr_t& known = state.imports[{said.pid, said.id}];
+  if (known == 0) {
+    const std::string path =
+        "/proc/" + std::to_string(said.pid) + "/fd/" + std::to_string(said.memfd);
+    const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+    void* const seen =
+        fd < 0 ? nullptr : MapAllocation(nullptr, said.bytes, fd, 1 + (said.id << 32));
+    if (seen == nullptr) return kInvalidHandle;
+    known = reinterpret_cast<std::uintptr_t>(seen);
+  }
+  ++state.allocations.at(known).opened;
+  ++state.told.imported;
+  *address = known;
+  return kSuccess;
+}
+Code cuIpcCloseMemHandle(Address address) {
+  LOCKED;
+  if (const Code code = InContext(nullptr); code != kSuccess) return code;
+  const auto at = state.allocations.find(static_cast<std::uintptr_t>(address));
+  if (at == state.allocations.end() || at->second.opened == 0) {
+    Broken("memory is closed that was not opened");
+    return kInvalidValue;
+  }
+  --state.told.imported;
+  if (--at->second.opened != 0) return kSuccess;
+  std::erase_if(state.imports, [&](const auto& one) { return one.second == at->first; });
+  Unmap(at);
   return kSuccess;
 }
 #ifndef KVPOOL_FAKE_CUDA_OLD

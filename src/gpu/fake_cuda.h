@@ -17,8 +17,11 @@ struct FakeCuda {
   int retained;  // primary contexts
   int streams;
   int events;
-  int registered;  // pieces of host memory
-  long copies;     // runs
+  int registered;      // pieces of host memory
+  int synchronized;    // waits for the default stream
+  int imported;        // allocations of others that are open, each as often as it is
+  int private_memory;  // not 0: no memory can be exported
+  long copies;         // runs
   long batches;
   long unpinned;                 // runs from or to host memory that is not registered
   std::size_t registered_bytes;  // at present
@@ -30,6 +33,8 @@ FakeCuda* fake_cuda();
 void fake_cuda_reset();
 // Memory of device 0. The processor cannot touch what is given: it reads and writes behind it.
 void* fake_cuda_allocate(std::size_t bytes);
+// The same at an address that was freed; null where it is taken.
+void* fake_cuda_allocate_again(void* freed, std::size_t bytes);
 std::byte* fake_cuda_behind(void* allocated);
 void fake_cuda_free(void* allocated);
 }

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/units.h"
+#include "mem/region.h"
 
 namespace kvpool::gpu {
 namespace {
@@ -80,12 +81,22 @@ class NullQueue final : public Queue {
   std::deque<Copy*> held_;
 };
 
+class NullImport final : public ImportedMemory {
+ public:
+  explicit NullImport(std::unique_ptr<mem::Region> region) : region_(std::move(region)) {}
+  std::span<std::byte> bytes() const override { return region_->bytes(); }
+
+ private:
+  const std::unique_ptr<mem::Region> region_;
+};
+
 class NullStager final : public Stager {
  public:
   NullStager(const NullStagerOptions& options, const Clock& clock)
       : link_(std::make_shared<Link>(options.pace, clock)) {
     traits_.name = options.name;
     traits_.kind = "null";
+    traits_.identity = "null";
     traits_.description = fmt::format("host memory that plays a GPU's, {} each way",
                                       FormatRate(options.pace.bytes_per_s));
     traits_.numa_node = options.numa_node;
@@ -97,6 +108,11 @@ class NullStager final : public Stager {
   Range RangeAround(const std::byte* address) const override {
     if (address == nullptr) return {};
     return {1, std::numeric_limits<std::uintptr_t>::max()};
+  }
+  Result<std::unique_ptr<ImportedMemory>> Import(Handle handle, std::uint64_t bytes) override {
+    auto region = mem::Region::Adopt(handle.descriptor.Release(), bytes);
+    if (!region) return tl::unexpected(region.error());
+    return std::make_unique<NullImport>(std::move(*region));
   }
   bool Pin(std::span<std::byte>) override { return true; }
   void Unpin(std::span<std::byte>) override {}

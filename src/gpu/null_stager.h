@@ -15,8 +15,9 @@ struct NullStagerOptions {
   int numa_node = -1;
 };
 
-// Every address is the GPU's. A copy's bytes move when its time has come, on the thread that polls:
-// who looks at them sooner, or takes the other side away, sees that. `clock` outlives the stager.
+// Every address is the GPU's; what it imports is a memfd (mem::Region::Adopt). A copy's bytes move
+// when its time has come, on the thread that polls: who looks at them sooner, or takes the other
+// side away, sees that. `clock` outlives the stager.
 std::unique_ptr<Stager> MakeNullStager(const NullStagerOptions& options,
                                        const Clock& clock = Clock::Monotonic());
 

@@ -9,6 +9,8 @@
 #include <span>
 #include <string>
 
+#include "gpu/handle.h"
+#include "gpu/range.h"
 #include "kvpool/result.h"
 #include "kvpool/status.h"
 #include "mem/pinner.h"
@@ -39,20 +41,10 @@ struct Copy {
 struct Traits {
   std::string name;
   std::string kind;         // "cuda", "null"
+  std::string identity;     // the same in every process: "GPU-" and its UUID; "null"
   std::string description;  // for people: "NVIDIA H200, PCI 0000:19:00.0, node 0"
   int numa_node = -1;       // that it hangs on; -1: not known
   double bytes_per_s = 0;   // of its link, each way; 0: not known
-};
-
-// Addresses [begin, end) that belong together.
-struct Range {
-  std::uintptr_t begin = 0;
-  std::uintptr_t end = 0;
-
-  bool Holds(const std::byte* data, std::uint64_t bytes) const {
-    const auto at = reinterpret_cast<std::uintptr_t>(data);
-    return at >= begin && at < end && bytes <= end - at;
-  }
 };
 
 // One thread's path to the GPU. Copies of one direction are done in the order in which they were
@@ -83,6 +75,11 @@ class Stager : public mem::Pinner {
 
   // The allocation of this GPU's memory that `address` lies in; empty: it is none of its.
   virtual Range RangeAround(const std::byte* address) const = 0;
+
+  // Maps memory of this GPU that another process has exported and that is `bytes` long at least. It
+  // may be forged. kInvalid: it is none of that; kNoSpace: it cannot be mapped; each with one
+  // sentence. The stager outlives it.
+  virtual Result<std::unique_ptr<ImportedMemory>> Import(Handle handle, std::uint64_t bytes) = 0;
 
   // Why copies fail: one sentence; empty while they do not.
   virtual std::string failure() const { return {}; }

@@ -12,6 +12,8 @@
 #include "base/mutex.h"
 #include "ipc/bells.h"
 #include "ipc/connection.h"
+#include "ipc/gpu_regions.h"
+#include "ipc/place.h"
 #include "ipc/presence.h"
 #include "kvpool/pool.h"
 #include "mem/lent_memory.h"
@@ -24,12 +26,6 @@ struct ClientRegion {
   std::unique_ptr<mem::Region> memory;
   RegionPurpose purpose = RegionPurpose::kData;
   std::uint32_t number = 0;
-};
-
-// A place in a region, by its number with one connection.
-struct Place {
-  std::uint32_t region = 0;
-  std::uint64_t offset = 0;
 };
 
 // The memory that a daemon lends of one space, by its number; null: none has it.
@@ -66,6 +62,8 @@ class Client {
 
   Result<PoolInfo> Info();
 
+  GpuRegions& gpus() { return gpus_; }
+
   // Of its channels: those whose users wait by their event_fd.
   Bells& bells() { return bells_; }
 
@@ -88,6 +86,7 @@ class Client {
   std::filesystem::path path_;
   Descriptor stop_;
   Bells bells_;
+  GpuRegions gpus_;
   Mutex setup_mutex_;  // one change at a time; may be held for as long as a daemon takes
   mutable Mutex mutex_;
   std::shared_ptr<Connection> connection_ KVPOOL_GUARDED_BY(mutex_);

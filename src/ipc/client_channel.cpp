@@ -142,13 +142,19 @@ Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const 
     return Status::kInvalid;
   }
   if (segments.size() > kMaxSegments) return Status::kInvalid;
-  const bool on_gpu = std::any_of(segments.begin(), segments.end(), [](const Segment& segment) {
-    return segment.kind == MemoryKind::kGpu;
-  });
-  if (on_gpu) return Status::kUnsupported;
   DetachIfEnded();
+  bool reachable = attached_ != nullptr || Attach().has_value();
+  if (std::any_of(segments.begin(), segments.end(), IsOnGpu)) {
+    if (kind == RequestKind::kGet && static_cast<GetRequest&>(request).lease) {
+      return Status::kInvalid;
+    }
+    const Status prepared = reachable ? client_.gpus().Prepare(attached_->connection, segments)
+                                      : Status::kCancelled;
+    if (prepared != Status::kOk && prepared != Status::kCancelled) return prepared;
+    reachable = prepared == Status::kOk;
+  }
   Operation& operation = Begin(kind, request, segments, priority);
-  if (!attached_ && !Attach()) {
+  if (!reachable) {
     Fail(operation, Status::kCancelled);
     ShowDone();
   } else {

@@ -4,6 +4,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -94,6 +95,7 @@ class ClientChannel final : public Channel {
                    Priority priority);
   bool StartParts(Operation& operation);
   bool StartPart(Operation& operation);
+  std::optional<Place> PlaceOf(const Segment& segment) const;
   std::uint64_t Gather(const Operation& operation, Part& part);
   void PlaceCopies(const Operation& operation, const Part& part);
   Submission Describe(const Operation& operation, const Part& part) const;

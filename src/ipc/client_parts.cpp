@@ -79,6 +79,13 @@ bool ClientChannel::StartPart(Operation& operation) {
   return true;
 }
 
+// Nothing: in no region. Memory on a GPU that was prepared with a daemon which has gone since is in
+// region 0, which there never is.
+std::optional<Place> ClientChannel::PlaceOf(const Segment& segment) const {
+  if (!IsOnGpu(segment)) return client_.Find({segment.data, segment.bytes});
+  return client_.gpus().Find(segment).value_or(Place{});
+}
+
 // Fills `records_` with the segments of the next keys: all of them, or as many as may be copied at
 // once. Those that lie in no region have the number ~0 there. Returns the bytes of these.
 std::uint64_t ClientChannel::Gather(const Operation& operation, Part& part) {
@@ -89,7 +96,7 @@ std::uint64_t ClientChannel::Gather(const Operation& operation, Part& part) {
     const std::size_t before = records_.size();
     std::uint64_t bytes = 0;
     for (const Segment& segment : SegmentsOf(operation, key)) {
-      const auto place = client_.Find({segment.data, segment.bytes});
+      const auto place = PlaceOf(segment);
       records_.push_back({.region = place ? place->region : ~std::uint32_t{0},
                           .offset = place ? place->offset : 0,
                           .bytes = segment.bytes});
@@ -202,7 +209,7 @@ void ClientChannel::CopyOut(const Part& part) {
     std::uint64_t begin = 0;
     for (const Segment& segment : SegmentsOf(*part.operation, key)) {
       const std::uint64_t end = begin + segment.bytes;
-      if (!client_.Find({segment.data, segment.bytes})) {
+      if (!PlaceOf(segment)) {
         for (const Run& run : runs_) {
           const std::uint64_t low = std::max(begin, run.begin);
           const std::uint64_t high = std::min(end, run.end);

@@ -76,7 +76,13 @@ class ClientPool final : public Pool {
   Result<void> ReplaceDevice(std::string_view /*name*/, const DeviceConfig& /*by*/) override {
     return NotHere();
   }
-  PoolInfo info() const override { return client_->Info().value_or(PoolInfo{}); }
+  PoolInfo info() const override {
+    PoolInfo info = client_->Info().value_or(PoolInfo{});
+    for (GpuInfo& gpu : info.gpus) {
+      if (gpu.failure.empty()) gpu.failure = client_->gpus().failure();
+    }
+    return info;
+  }
 
  private:
   const std::shared_ptr<Client> client_;

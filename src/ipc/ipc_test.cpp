@@ -140,9 +140,15 @@ TEST(Records, ASpaceAndInformationComeBackAsTheyWent) {
                    .declined = 6,
                    .hits = 7,
                    .misses = 8}};
+  info.gpus = {{.name = std::string(64, 'g'),
+                .kind = "cuda",
+                .identity = "GPU-" + std::string(36, 'u'),
+                .description = "NVIDIA H200",
+                .failure = "it fell off the bus"}};
   const auto back = DecodeInfo(EncodeInfo(info));
   ASSERT_TRUE(back);
   EXPECT_EQ(back->tenants, info.tenants);
+  EXPECT_EQ(back->gpus, info.gpus);
   auto cut = EncodeInfo(info);
   cut.pop_back();
   EXPECT_FALSE(DecodeInfo(cut));

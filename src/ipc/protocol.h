@@ -17,7 +17,7 @@ static_assert(std::endian::native == std::endian::little);
 
 inline constexpr std::uint64_t kHelloMagic = 0x50494c4f4f50564b;  // "KVPOOLIP"
 inline constexpr std::uint32_t kMessageMagic = 0x4d50564b;        // "KVPM"
-inline constexpr std::uint32_t kProtocolVersion = 3;
+inline constexpr std::uint32_t kProtocolVersion = 4;
 
 inline constexpr std::uint32_t kMaxMessageBytes = 1 << 20;
 inline constexpr std::uint32_t kMaxSpaceTextBytes = 4096;
@@ -32,7 +32,7 @@ inline constexpr std::size_t kMaxSegments = 4'194'304;  // of a request
 inline constexpr std::size_t kMaxViews = kMaxSegments;  // of a request
 inline constexpr std::size_t kMaxChannelLeases = 4096;
 inline constexpr std::size_t kMaxChannelLeaseKeys = 1'048'576;  // of all of a channel's leases
-inline constexpr std::uint64_t kClientLeaseDivisor = 4;  // of the pool's memory
+inline constexpr std::uint64_t kClientLeaseDivisor = 4;         // of the pool's memory
 inline constexpr std::uint64_t kAllLeasesDivisor = 2;
 inline constexpr std::uint64_t kMaxArgumentBytes = 256 * kMiB;  // in flight, of a channel
 
@@ -80,6 +80,7 @@ enum class MessageType : std::uint16_t {
   kPresence = 7,
   kStatus = 8,
   kLentMemory = 9,
+  kAddGpuRegion = 10,
 };
 
 struct MessageHeader {
@@ -140,6 +141,13 @@ struct RegionQuestion {
   std::uint32_t zero = 0;
 };
 static_assert(sizeof(RegionQuestion) == 16);
+
+struct GpuRegionQuestion {
+  std::uint64_t bytes = 0;
+  Text<72> gpu;  // its identity
+  std::array<std::byte, 64> handle{};
+};
+static_assert(sizeof(GpuRegionQuestion) == 144);
 
 struct RegionAnswer {
   std::uint32_t region = 0;
@@ -265,7 +273,8 @@ struct PoolRecord {
   std::uint64_t blocks_lost_at_open = 0;
   std::uint32_t devices = 0;
   std::uint32_t tenants = 0;
-  std::uint64_t zero = 0;
+  std::uint32_t gpus = 0;
+  std::uint32_t zero = 0;
 };
 static_assert(sizeof(PoolRecord) == 128);
 
@@ -289,6 +298,15 @@ struct TenantRecord {
   std::uint32_t zero = 0;
 };
 static_assert(sizeof(TenantRecord) == 144);
+
+struct GpuRecord {
+  Text<72> name;
+  Text<16> kind;
+  Text<72> identity;
+  Text<320> description;
+  Text<320> failure;
+};
+static_assert(sizeof(GpuRecord) == 800);
 
 struct PresenceHeader {
   std::uint64_t seed = 0;

@@ -47,6 +47,24 @@ TenantInfo InfoOf(const TenantRecord& record) {
   return info;
 }
 
+GpuRecord RecordOf(const GpuInfo& info) {
+  GpuRecord record;
+  record.name.Set(info.name);
+  record.kind.Set(info.kind);
+  record.identity.Set(info.identity);
+  record.description.Set(info.description);
+  record.failure.Set(info.failure);
+  return record;
+}
+
+GpuInfo InfoOf(const GpuRecord& record) {
+  return {.name = std::string(record.name.Get()),
+          .kind = std::string(record.kind.Get()),
+          .identity = std::string(record.identity.Get()),
+          .description = std::string(record.description.Get()),
+          .failure = std::string(record.failure.Get())};
+}
+
 DeviceRecord RecordOf(const DeviceInfo& info) {
   DeviceRecord record;
   record.name.Set(info.name);
@@ -73,6 +91,14 @@ DeviceInfo InfoOf(const DeviceRecord& record) {
   i = 0;
   for (auto* rate : RatesOf(info)) *rate = record.rates[i++];
   return info;
+}
+
+// The first of `bytes`, which are enough.
+template <class Record>
+Record TakeRecord(std::span<const std::byte>& bytes) {
+  const auto record = *RecordIn<Record>(bytes.first(sizeof(Record)));
+  bytes = bytes.subspan(sizeof(Record));
+  return record;
 }
 
 }  // namespace
@@ -119,12 +145,14 @@ std::vector<std::byte> EncodeInfo(const PoolInfo& info) {
                   .declined = info.declined,
                   .blocks_lost_at_open = info.blocks_lost_at_open,
                   .devices = static_cast<std::uint32_t>(info.devices.size()),
-                  .tenants = static_cast<std::uint32_t>(info.tenants.size())};
+                  .tenants = static_cast<std::uint32_t>(info.tenants.size()),
+                  .gpus = static_cast<std::uint32_t>(info.gpus.size())};
   pool.name.Set(info.name);
   std::vector<std::byte> bytes;
   AppendBytes(bytes, BytesOf(pool));
   for (const DeviceInfo& device : info.devices) AppendBytes(bytes, BytesOf(RecordOf(device)));
   for (const TenantInfo& tenant : info.tenants) AppendBytes(bytes, BytesOf(RecordOf(tenant)));
+  for (const GpuInfo& gpu : info.gpus) AppendBytes(bytes, BytesOf(RecordOf(gpu)));
   return bytes;
 }
 
@@ -132,8 +160,9 @@ std::optional<PoolInfo> DecodeInfo(std::span<const std::byte> bytes) {
   if (bytes.size() < sizeof(PoolRecord)) return std::nullopt;
   const auto pool = *RecordIn<PoolRecord>(bytes.first(sizeof(PoolRecord)));
   bytes = bytes.subspan(sizeof(PoolRecord));
-  if (pool.devices > kMaxDevices || pool.tenants > kMaxTenants ||
-      bytes.size() != pool.devices * sizeof(DeviceRecord) + pool.tenants * sizeof(TenantRecord)) {
+  if (pool.devices > kMaxDevices || pool.tenants > kMaxTenants || pool.gpus > kMaxGpus ||
+      bytes.size() != pool.devices * sizeof(DeviceRecord) + pool.tenants * sizeof(TenantRecord) +
+                          pool.gpus * sizeof(GpuRecord)) {
     return std::nullopt;
   }
   PoolInfo info;
@@ -145,12 +174,13 @@ std::optional<PoolInfo> DecodeInfo(std::span<const std::byte> bytes) {
   info.declined = pool.declined;
   info.blocks_lost_at_open = pool.blocks_lost_at_open;
   for (std::uint32_t i = 0; i < pool.devices; ++i) {
-    info.devices.push_back(InfoOf(*RecordIn<DeviceRecord>(bytes.first(sizeof(DeviceRecord)))));
-    bytes = bytes.subspan(sizeof(DeviceRecord));
+    info.devices.push_back(InfoOf(TakeRecord<DeviceRecord>(bytes)));
   }
   for (std::uint32_t i = 0; i < pool.tenants; ++i) {
-    info.tenants.push_back(InfoOf(*RecordIn<TenantRecord>(bytes.first(sizeof(TenantRecord)))));
-    bytes = bytes.subspan(sizeof(TenantRecord));
+    info.tenants.push_back(InfoOf(TakeRecord<TenantRecord>(bytes)));
+  }
+  for (std::uint32_t i = 0; i < pool.gpus; ++i) {
+    info.gpus.push_back(InfoOf(TakeRecord<GpuRecord>(bytes)));
   }
   return info;
 }

@@ -23,6 +23,10 @@ class StagerAround : public gpu::Stager {
   gpu::Range RangeAround(const std::byte* address) const override {
     return inner_->RangeAround(address);
   }
+  Result<std::unique_ptr<gpu::ImportedMemory>> Import(gpu::Handle handle,
+                                                      std::uint64_t bytes) override {
+    return inner_->Import(std::move(handle), bytes);
+  }
   bool Pin(std::span<std::byte> bytes) override { return inner_->Pin(bytes); }
   void Unpin(std::span<std::byte> bytes) override { inner_->Unpin(bytes); }
 

@@ -110,6 +110,16 @@ std::span<std::byte> MappedBytes(const DeviceSlot& slot) {
 
 }  // namespace
 
+Result<std::unique_ptr<gpu::ImportedMemory>> PoolImpl::ImportGpuMemory(std::string_view gpu,
+                                                                       gpu::Handle handle,
+                                                                       std::uint64_t bytes) {
+  for (const auto& one : gpus_) {
+    if (one->traits().identity == gpu) return one->Import(std::move(handle), bytes);
+  }
+  return Fail(Status::kNotFound,
+              fmt::format("the pool has no GPU \"{}\": name it in its pool file ([[gpu]])", gpu));
+}
+
 void PoolImpl::PinForGpus() {
   for (const auto& gpu : gpus_) {
     registered_->PinBy(gpu);
@@ -266,7 +276,8 @@ PoolInfo PoolImpl::info() const {
   info.devices = store_->Devices();
   for (const auto& gpu : gpus_) {
     const gpu::Traits& traits = gpu->traits();
-    info.gpus.push_back({traits.name, traits.kind, traits.description, gpu->failure()});
+    info.gpus.push_back(
+        {traits.name, traits.kind, traits.identity, traits.description, gpu->failure()});
   }
   info.tenants = store_->Tenants();
   for (const auto& lane : lanes_) {

@@ -107,6 +107,11 @@ class PoolImpl final : public Pool {
   std::vector<const mem::LentMemory*> Lent(Space space) const;
   // Gives back pages that others made in it by reading where nothing is.
   void TrimLent(Space space) const;
+  // Another process' memory on the GPU of that identity, until its last owner lets go, before the
+  // pool goes. kNotFound: the pool has no such GPU; what Stager::Import says.
+  Result<std::unique_ptr<gpu::ImportedMemory>> ImportGpuMemory(std::string_view gpu,
+                                                               gpu::Handle handle,
+                                                               std::uint64_t bytes);
   std::uint64_t memory_bytes() const;  // of all devices that are memory
   std::span<const TenantConfig> tenants() const { return config_.tenants; }
   // Quotas and weights of the same tenants from now on; a tenant above its quota loses blocks with

@@ -15,8 +15,15 @@ bool IsPowerOfTwo(std::uint32_t number) { return number != 0 && (number & (numbe
 
 }  // namespace
 
-std::size_t Grants::DescriptorsOf(ipc::MessageType type) {
-  return type == ipc::MessageType::kAddRegion ? 1 : 0;
+bool Grants::MayBring(ipc::MessageType type, std::size_t descriptors) {
+  switch (type) {
+    case ipc::MessageType::kAddRegion:
+      return descriptors == 1;
+    case ipc::MessageType::kAddGpuRegion:
+      return descriptors <= 1;
+    default:
+      return descriptors == 0;
+  }
 }
 
 void Grants::TakeBack() {
@@ -39,6 +46,8 @@ Result<Reply> Grants::Answer(ipc::MessageType type, std::span<const std::byte> q
       return CloseChannel(question);
     case ipc::MessageType::kAddRegion:
       return AddRegion(question, descriptors.front());
+    case ipc::MessageType::kAddGpuRegion:
+      return AddGpuRegion(question, descriptors);
     case ipc::MessageType::kRemoveRegion:
       return RemoveRegion(question);
     case ipc::MessageType::kInfo:
@@ -153,12 +162,7 @@ Result<Reply> Grants::AddRegion(std::span<const std::byte> question, Descriptor&
   const auto asked = ipc::RecordIn<ipc::RegionQuestion>(question);
   if (!asked) return Nonsense();
   if (auto may = access_.MayUse(); !may) return tl::unexpected(may.error());
-  if (regions_.size() == ipc::kMaxClientRegions ||
-      asked->bytes > ipc::kMaxClientRegionBytes - region_bytes_) {
-    return Fail(Status::kNoSpace,
-                "a client shares at most 256 regions and 1 TiB with the daemon: allocate fewer and "
-                "larger ones, or free some");
-  }
+  if (auto room = HasRoomFor(asked->bytes); !room) return tl::unexpected(room.error());
   auto taken = Take(DescriptorShares::kOfRegion);
   if (!taken) return tl::unexpected(taken.error());
   auto memory = mem::Region::Adopt(from.Release(), asked->bytes);
@@ -171,7 +175,21 @@ Result<Reply> Grants::AddRegion(std::span<const std::byte> question, Descriptor&
     if (!registered) return tl::unexpected(registered.error());
     region->registered = std::move(*registered);
   }
-  region_bytes_ += asked->bytes;
+  return Keep(std::move(region));
+}
+
+Result<void> Grants::HasRoomFor(std::uint64_t bytes) const {
+  if (regions_.size() < ipc::kMaxClientRegions &&
+      bytes <= ipc::kMaxClientRegionBytes - region_bytes_) {
+    return {};
+  }
+  return Fail(Status::kNoSpace,
+              "a client shares at most 256 regions and 1 TiB with the daemon: allocate fewer and "
+              "larger ones, or free some");
+}
+
+Result<Reply> Grants::Keep(std::shared_ptr<SessionRegion> region) {
+  region_bytes_ += region->bytes().size();
   const ipc::RegionAnswer answer{.region = next_number_};
   regions_[next_number_++] = std::move(region);
   Reply reply;
@@ -179,12 +197,36 @@ Result<Reply> Grants::AddRegion(std::span<const std::byte> question, Descriptor&
   return reply;
 }
 
+Result<Reply> Grants::AddGpuRegion(std::span<const std::byte> question,
+                                   std::span<Descriptor> descriptors) {
+  const auto asked = ipc::RecordIn<ipc::GpuRegionQuestion>(question);
+  if (!asked || asked->bytes == 0) return Nonsense();
+  if (auto may = access_.MayUse(); !may) return tl::unexpected(may.error());
+  if (auto room = HasRoomFor(asked->bytes); !room) return tl::unexpected(room.error());
+  // Who brings a descriptor has it; the bytes of a handle may be another tenant's.
+  if (access_.tenants && !access_.sees_all && descriptors.empty()) {
+    return Fail(Status::kForbidden,
+                "the pool has tenants, and CUDA's handles do not say whose memory they are of: "
+                "bring the bytes to host memory, or leave out [[tenant]]");
+  }
+  auto taken = Take(DescriptorShares::kOfRegion);
+  if (!taken) return tl::unexpected(taken.error());
+  gpu::Handle handle{.bytes = asked->handle};
+  if (!descriptors.empty()) handle.descriptor = std::move(descriptors.front());
+  auto imported = pool_.ImportGpuMemory(asked->gpu.Get(), std::move(handle), asked->bytes);
+  if (!imported) return tl::unexpected(imported.error());
+  auto region = std::make_shared<SessionRegion>();
+  region->descriptor = std::move(*taken);
+  region->gpu = std::move(*imported);
+  return Keep(std::move(region));
+}
+
 Result<Reply> Grants::RemoveRegion(std::span<const std::byte> question) {
   const auto named = ipc::RecordIn<ipc::Named>(question);
   const auto region = named ? regions_.find(named->id) : regions_.end();
   if (region == regions_.end()) return Nonsense();
   // Requests that are in flight there hold on to it.
-  region_bytes_ -= region->second->memory->bytes().size();
+  region_bytes_ -= region->second->bytes().size();
   regions_.erase(region);
   return Reply{};
 }

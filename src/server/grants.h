@@ -40,12 +40,12 @@ class Grants {
         leases_(pool.memory_bytes() / ipc::kClientLeaseDivisor, leases),
         descriptors_(descriptors) {}
 
-  // `descriptors`: exactly those that DescriptorsOf(type) says came with the question. kInvalid: it
+  // `descriptors`: those that came with the question, as many as MayBring allows. kInvalid: it
   // makes no sense. kNoSpace: the client has as many as it may have. kForbidden: it is of no
   // tenant. Else what the pool says.
   Result<Reply> Answer(ipc::MessageType type, std::span<const std::byte> question,
                        std::span<Descriptor> descriptors);
-  static std::size_t DescriptorsOf(ipc::MessageType type);
+  static bool MayBring(ipc::MessageType type, std::size_t descriptors);
 
   using Channels = std::map<std::uint32_t, std::unique_ptr<SessionChannel>>;
   const Channels& channels() const { return channels_; }
@@ -61,6 +61,10 @@ class Grants {
   Result<Reply> OpenChannel(std::span<const std::byte> question);
   Result<Reply> CloseChannel(std::span<const std::byte> question);
   Result<Reply> AddRegion(std::span<const std::byte> question, Descriptor& from);
+  Result<Reply> AddGpuRegion(std::span<const std::byte> question,
+                             std::span<Descriptor> descriptors);
+  Result<void> HasRoomFor(std::uint64_t bytes) const;
+  Result<Reply> Keep(std::shared_ptr<SessionRegion> region);
   Result<Reply> RemoveRegion(std::span<const std::byte> question);
   Result<Reply> Info() const;
   Result<SharedLimit::Taken> Take(std::size_t descriptors);

@@ -192,7 +192,7 @@ Session::End Session::ReceiveMessages() {
 
 Session::End Session::Handle(const ipc::MessageHeader& header,
                              std::span<const std::byte> question) {
-  if (header.descriptors != Grants::DescriptorsOf(header.type) ||
+  if (!Grants::MayBring(header.type, header.descriptors) ||
       header.descriptors != descriptors_.size()) {
     return Broke("a wrong number of descriptors");
   }

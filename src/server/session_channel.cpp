@@ -180,6 +180,7 @@ Status SessionChannel::Begin(Work& work, const Regions& regions,
   const ipc::Submission& submission = work.submission;
   const auto region = regions.find(submission.region);
   if (submission.space >= spaces.size() || region == regions.end()) return Status::kInvalid;
+  if (region->second->kind() != MemoryKind::kHost) return Status::kInvalid;
   const auto memory = region->second->memory->bytes();
   if (!spaces[submission.space].writable && Changes(submission)) return Status::kForbidden;
   if (!work.arguments.Decode(submission, memory)) return Status::kInvalid;
@@ -194,9 +195,13 @@ bool SessionChannel::TakeSegments(Work& work, const Regions& regions) {
   std::uint32_t last = 0;
   SessionRegion* found = nullptr;
   for (const ipc::SegmentRecord& record : work.arguments.segments()) {
+    if (record.bytes == 0) {
+      work.segments.push_back({});
+      continue;
+    }
     if (found == nullptr || record.region != last) {
       const auto region = regions.find(record.region);
-      if (region == regions.end() || !region->second->registered) return false;
+      if (region == regions.end() || !region->second->IsData()) return false;
       found = region->second.get();
       last = record.region;
       if (std::find(work.regions.begin(), work.regions.end(), region->second) ==
@@ -204,11 +209,11 @@ bool SessionChannel::TakeSegments(Work& work, const Regions& regions) {
         work.regions.push_back(region->second);
       }
     }
-    const auto memory = found->memory->bytes();
+    const auto memory = found->bytes();
     if (record.offset > memory.size() || record.bytes > memory.size() - record.offset) {
       return false;
     }
-    work.segments.push_back({memory.data() + record.offset, record.bytes});
+    work.segments.push_back({memory.data() + record.offset, record.bytes, found->kind()});
   }
   return true;
 }

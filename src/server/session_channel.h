@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/descriptor.h"
+#include "gpu/handle.h"
 #include "ipc/arguments.h"
 #include "ipc/ring.h"
 #include "kvpool/channel.h"
@@ -15,11 +16,17 @@
 
 namespace kvpool::server {
 
-// A client's memory, mapped here.
+// A client's memory, mapped here: of its host, or on a GPU.
 struct SessionRegion {
   SharedLimit::Taken descriptor;
-  std::unique_ptr<mem::Region> memory;
-  std::shared_ptr<Memory> registered;  // with the devices; null: arguments
+  std::unique_ptr<mem::Region> memory;       // null: it is on a GPU
+  std::shared_ptr<Memory> registered;        // with the devices; null: arguments
+  std::unique_ptr<gpu::ImportedMemory> gpu;  // null: it is the host's
+
+  // For the bytes of blocks; nothing else than these may touch what is on a GPU.
+  bool IsData() const { return registered || gpu; }
+  std::span<std::byte> bytes() const { return gpu ? gpu->bytes() : memory->bytes(); }
+  MemoryKind kind() const { return gpu ? MemoryKind::kGpu : MemoryKind::kHost; }
 };
 class SharedSpace;
 struct GrantedSpace {

@@ -67,10 +67,10 @@ def link_of(path):
 
 
 class Daemon:
-    def __init__(self, folder, extra_environment=None, arguments=(), tenants=""):
+    def __init__(self, folder, extra_environment=None, arguments=(), more=""):
         self.folder = pathlib.Path(folder)
         self.pool = self.folder / "pool.toml"
-        self.pool.write_text(POOL + tenants)
+        self.pool.write_text(POOL + more)
         self.socket = str(self.folder / "pool.sock")
         self.environment = os.environ | (extra_environment or {})
         self.log = self.folder / "log"
@@ -155,7 +155,7 @@ class Raw:
     def __exit__(self, *_):
         self.socket.close()
 
-    def hello(self, version=3, magic=b"KVPOOLIP"):
+    def hello(self, version=4, magic=b"KVPOOLIP"):
         self.socket.sendall(magic + struct.pack("<II64s", version, 80, b"raw"))
         return self.receive(344)
 
@@ -201,11 +201,12 @@ class Raw:
 
 class DaemonTest(unittest.TestCase):
     arguments = ()
+    more = ""  # of the pool file
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.daemon = Daemon(folder.name, arguments=self.arguments)
+        self.daemon = Daemon(folder.name, arguments=self.arguments, more=self.more)
         self.addCleanup(self.daemon.stop, signal.SIGKILL)
 
     def assert_leaves_nothing(self, before):

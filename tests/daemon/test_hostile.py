@@ -84,9 +84,9 @@ class Liar(Raw):
 class Hello(DaemonTest):
     def test_another_version_is_told_which_one_is_spoken(self):
         with Raw(self.daemon.socket) as raw:
-            answer = raw.hello(version=2)
-            self.assertEqual(struct.unpack("<8sI", answer[:12]), (b"KVPOOLIP", 3))
-            self.assertIn(b"speaks version 2 and the daemon 3", answer)
+            answer = raw.hello(version=3)
+            self.assertEqual(struct.unpack("<8sI", answer[:12]), (b"KVPOOLIP", 4))
+            self.assertIn(b"speaks version 3 and the daemon 4", answer)
             self.assertTrue(raw.ended())
 
     def test_what_is_no_hello_ends_the_connection(self):

@@ -47,7 +47,7 @@ class Tenants(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         os.chmod(folder.name, 0o755)
-        self.daemon = Daemon(folder.name, tenants=TENANTS)
+        self.daemon = Daemon(folder.name, more=TENANTS)
         self.addCleanup(self.daemon.stop, signal.SIGKILL)
         os.chmod(self.daemon.socket, 0o666)
         with Liar(self.daemon.socket) as own:

@@ -29,6 +29,7 @@ pool::PoolImpl& SmallPool() {
     DeviceConfig memory{.name = "ram", .kind = DeviceKind::kMemory, .capacity_bytes = 4 * kMiB};
     memory.read_bytes_per_s = memory.write_bytes_per_s = 1e9;
     config.devices = {memory};
+    config.gpus = {{.name = "toy", .kind = GpuKind::kNull, .bytes_per_s = 1e9}};
     config.tenants = {{.name = "a", .users = {"1"}}, {.name = "b", .users = {"2"}}};
     return std::move(*pool::OpenOwn(config, pool::LogOnStderr, pool::Lending::kToClients));
   }();
