@@ -32,7 +32,7 @@ inline constexpr std::size_t kMaxSegments = 4'194'304;  // of a request
 inline constexpr std::size_t kMaxViews = kMaxSegments;  // of a request
 inline constexpr std::size_t kMaxChannelLeases = 4096;
 inline constexpr std::size_t kMaxChannelLeaseKeys = 1'048'576;  // of all of a channel's leases
-inline constexpr std::uint64_t kClientLeaseDivisor = 4;  // of the pool's memory
+inline constexpr std::uint64_t kClientLeaseDivisor = 4;         // of the pool's memory
 inline constexpr std::uint64_t kAllLeasesDivisor = 2;
 inline constexpr std::uint64_t kMaxArgumentBytes = 256 * kMiB;  // in flight, of a channel
 
