@@ -27,8 +27,8 @@ constexpr int kExitUsage = 2;
 // The devices are this process' own.
 Result<std::unique_ptr<pool::PoolImpl>> OpenPool(Config config, const Options& options) {
   config.socket.clear();
-  auto pool = pool::OpenOwn(config, [options](const LogEvent& event) { options.Log(event); },
-                            pool::Lending::kToClients);
+  auto pool = pool::OpenOwn(
+      config, [options](const LogEvent& event) { options.Log(event); }, pool::Lending::kToClients);
   if (!pool) return pool;
   for (const DeviceInfo& device : (*pool)->info().devices) {
     if (device.state != DeviceState::kDrained) continue;

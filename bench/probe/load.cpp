@@ -165,7 +165,8 @@ void LoadRunner::Wait() {
   if (poll(&event, 1, timeout_ms) == 1 && read(event_fd_, &count, sizeof count) < 0) return;
 }
 
-Result<LoadResult> LoadRunner::Run(const Load& load, const std::function<void(std::uint64_t)>& tick) {
+Result<LoadResult> LoadRunner::Run(const Load& load,
+                                   const std::function<void(std::uint64_t)>& tick) {
   KVPOOL_CHECK(std::uint64_t{load.io_bytes} * load.depth <= buffer_.size());
   Running running(load, *queue_, buffer_);
   double ticked = 0;

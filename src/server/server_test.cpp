@@ -186,11 +186,15 @@ struct Flight {
   std::deque<GetRequest> gets{};
   std::vector<Request*> done{};
 
+  // The rooms of all requests come first: large ones take longer to make than a request to end.
+  Flight(Client& of, const Blocks& blocks, int requests) : client(of) {
+    for (int i = 0; i < requests; ++i) rooms.emplace_back(blocks);
+  }
   GetRequest& Get(const Blocks& blocks, std::size_t count, Priority priority) {
     GetRequest& get = gets.emplace_back();
     get.space = client.space;
     get.keys = std::span(blocks.keys).first(count);
-    get.into = std::span<const Segment>(rooms.emplace_back(blocks).segments).first(count);
+    get.into = std::span<const Segment>(rooms.at(gets.size() - 1).segments).first(count);
     get.priority = priority;
     EXPECT_EQ(client.channel->Submit(get), Status::kOk);
     return get;
@@ -214,9 +218,9 @@ TEST(ServerTest, AClientsFewRequestsPassTheManyOfAnother) {
   Client one(daemon.client());
   const Blocks blocks("context", 1, kBlock);
   many.Put(blocks);
-  Flight load{many};
+  Flight load(many, blocks, 121);
   for (int i = 0; i < 60; ++i) load.Get(blocks, 1, Priority::kForeground);
-  Flight few{one};
+  Flight few(one, blocks, 1);
   few.Get(blocks, 1, Priority::kForeground);
   few.WaitForOne();
   load.Collect();
@@ -236,7 +240,7 @@ TEST(ServerTest, ARequestPassesOneOfTheBackground) {
   const Blocks blocks("context", 80, kBlock);  // 40 MiB: copied in two parts
   client.Put(blocks);
   for (const Priority priority : {Priority::kForeground, Priority::kBackground}) {
-    Flight flight{client};
+    Flight flight(client, blocks, 2);
     GetRequest& load = flight.Get(blocks, 80, priority);
     GetRequest& one = flight.Get(blocks, 1, Priority::kForeground);
     while (flight.done.size() < 2) flight.WaitForOne();

@@ -22,7 +22,7 @@ namespace {
 constexpr auto kQuiet =
     std::chrono::milliseconds(100);                   // between two looks at a healthy controller
 constexpr auto kBusy = std::chrono::milliseconds(1);  // while something is being waited for
-constexpr std::int64_t kReturnNs = 10'000'000'000;  // a target that restarts is back within this
+constexpr std::int64_t kReturnNs = 10'000'000'000;    // a target that restarts is back within this
 constexpr auto kSettling = std::chrono::milliseconds(200);
 constexpr int kLeastTries = 2;  // one of them may take all the time
 constexpr auto kPollPause = std::chrono::microseconds(100);
