@@ -20,13 +20,13 @@ namespace {
 struct Options {
   std::string gpu = "null";
   std::uint32_t ordinal = 0;
-  double link_mb_per_s = 600;  // null: what it plays
-  std::string devices = "memory:300,file:160,file:80,file:40";
+  double link_mb_per_s = 1200;  // null: what it plays
+  std::string devices = "memory:600,file:320,file:160,file:80";
   std::string dir = "/dev/shm";
-  std::vector<std::uint64_t> tokens = {2048, 4096};
+  std::vector<std::uint64_t> tokens = {4096, 16384};
   std::vector<std::string> models;
   std::uint32_t repeat = 3;
-  double flops_per_s = 4.5e12;
+  double flops_per_s = 9e12;
   bool verify = true;
   std::string json;
   std::string picture;

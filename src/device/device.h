@@ -25,6 +25,11 @@ enum class Op : std::uint8_t {
           // time
 };
 
+// The bits of an owner's number (Io::owner) above these say of which party it is, where owners share
+// what there is for a few: a SharedLimit.
+constexpr std::uint32_t kOwnerBits = 24;
+constexpr std::uint32_t PartyOf(std::uint32_t owner) { return owner >> kOwnerBits; }
+
 // One read, write, flush or loan. The submitter owns it, its segments and their memory, and leaves
 // them alone from Submit until Poll hands it back.
 struct Io {

@@ -43,7 +43,7 @@ Result<std::unique_ptr<Device>> OpenBackEnd(const DeviceConfig& config,
       return OpenMemoryDevice({.name = config.name,
                                .capacity_bytes = config.capacity_bytes,
                                .numa_node = config.numa_node,
-                               .lends = options.lend_memory,
+                               .lent_memories = options.lent_memories,
                                .lock = options.lock_memory});
     case DeviceKind::kFile:
       return OpenFileDevice(config, options);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/shared_limit.h"
 #include "device/device.h"
 #include "device/label.h"
 #include "kvpool/config.h"
@@ -23,7 +24,8 @@ struct OpenOptions {
   const Clock* clock = &Clock::Monotonic();  // of the slow wrapper; outlives the device
   std::uint64_t pool_id = 0;                 // what the label has to say; 0: anything
   std::uint64_t device_id = 0;               // the same
-  bool lend_memory = false;          // memory: other processes can map what one owner has there
+  // Memory: other processes can map what one owner has there. Null: they cannot.
+  std::shared_ptr<SharedLimit> lent_memories;
   bool lock_memory = true;           // memory: tried
   bool avoid_io_uring = false;       // take the threads that stand in where io_uring is refused
   RawUse raw_use = RawUse::kPool;    // of a raw drive, behind the room of its label

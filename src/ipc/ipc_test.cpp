@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 
+#include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,15 +35,60 @@ TEST(Presence, AReaderSeesWhatTheWriterAddsAndRemoves) {
   EXPECT_FALSE(IsIn(**reader, "another"));
 }
 
-TEST(Presence, ATableThatIsOutgrownSaysSo) {
+TEST(Presence, ATableThatIsOutgrownIsReplacedStepByStepAndSaysSo) {
   auto writer = PresenceWriter::Make(7);
   ASSERT_TRUE(writer);
   const auto first = (*writer)->table();
-  for (int i = 0; i < 50'000; ++i) (*writer)->Add(KeyOf(i));
+  const int slots = static_cast<int>(first->slots().size());
+  int added = 0;
+  for (; added <= slots / 2; ++added) (*writer)->Add(KeyOf(added));
+  // It is half full, and for now another one is filled beside it.
+  for (int step = 1; step < slots / 16; ++step) {
+    ASSERT_EQ((*writer)->table(), first) << step;
+    (*writer)->Add(KeyOf(added++));
+    (*writer)->Remove(KeyOf(step));
+  }
   EXPECT_EQ(first->header().superseded.load(), 1u);
+  EXPECT_EQ((*writer)->TakeFormer(), first);
+  EXPECT_EQ((*writer)->TakeFormer(), nullptr);
   const auto table = (*writer)->table();
+  EXPECT_NE(table, first);
   EXPECT_EQ(table->header().superseded.load(), 0u);
-  for (int i = 0; i < 50'000; ++i) ASSERT_TRUE(IsIn(*table, KeyOf(i))) << i;
+  EXPECT_TRUE(IsIn(*table, KeyOf(0)));
+  for (int i = 1; i < slots / 16; ++i) ASSERT_FALSE(IsIn(*table, KeyOf(i))) << i;
+  for (int i = slots / 16; i < added; ++i) ASSERT_TRUE(IsIn(*table, KeyOf(i))) << i;
+}
+
+TEST(Presence, ATableHasWhatIsThereWhateverComesAndGoes) {
+  auto writer = PresenceWriter::Make(7);
+  ASSERT_TRUE(writer);
+  std::mt19937 random(1);
+  std::set<int> there;
+  int tables = 1;
+  for (int step = 0; step < 60'000; ++step) {
+    const int key = static_cast<int>(random() % 30'000);
+    if (random() % 3 == 0) {
+      (*writer)->Remove(KeyOf(key));
+      there.erase(key);
+    } else {
+      (*writer)->Add(KeyOf(key));
+      there.insert(key);
+    }
+    tables += (*writer)->TakeFormer() ? 1 : 0;
+    ASSERT_EQ(IsIn(*(*writer)->table(), KeyOf(key)), there.contains(key)) << step;
+    const int other = static_cast<int>(random() % 30'000);
+    ASSERT_EQ(IsIn(*(*writer)->table(), KeyOf(other)), there.contains(other)) << step;
+  }
+  EXPECT_GE(tables, 3);
+}
+
+TEST(Presence, ATableThatIsMadeForItsKeysNeedNotGrow) {
+  auto writer = PresenceWriter::Make(7, 100'000);
+  ASSERT_TRUE(writer);
+  const auto first = (*writer)->table();
+  for (int i = 0; i < 100'000; ++i) (*writer)->Add(KeyOf(i));
+  EXPECT_EQ((*writer)->table(), first);
+  EXPECT_TRUE(IsIn(*first, KeyOf(99'999)));
 }
 
 TEST(Presence, KeysThatComeAndGoForEverFillNothing) {

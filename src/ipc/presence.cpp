@@ -20,11 +20,19 @@ constexpr std::uint64_t kUnused = 0;
 constexpr std::uint64_t kWasUsed = 1;
 constexpr std::uint64_t kFirstSlots = 4096;
 constexpr std::uint64_t kMaxSlots = std::uint64_t{1} << 32;
+constexpr std::uint64_t kMovedAtOnce = 16;
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 std::uint64_t BytesFor(std::uint64_t slots) { return sizeof(PresenceHeader) + slots * 8; }
 
 std::uint64_t Mask(const SharedTable& table) { return table.slots().size() - 1; }
+
+// A quarter full with these.
+std::uint64_t SlotsFor(std::uint64_t keys) {
+  std::uint64_t slots = kFirstSlots;
+  while (slots < (keys + 1) * 4 && slots < kMaxSlots) slots *= 2;
+  return slots;
+}
 
 }  // namespace
 
@@ -76,62 +84,95 @@ SharedTable::~SharedTable() {
   if (!memory_.empty()) ::munmap(memory_.data(), memory_.size());
 }
 
+void SharedTable::Populate() {
+  constexpr int kPopulateWrite =
+      23;  // MADV_POPULATE_WRITE, of Linux 5.14; without, they come later
+  (void)::madvise(memory_.data(), memory_.size(), kPopulateWrite);
+}
+
 std::uint64_t SharedTable::DigestOf(Key key) const {
   return std::max<std::uint64_t>(Digest(key, header().seed), kWasUsed + 1);
 }
 
-Result<std::unique_ptr<PresenceWriter>> PresenceWriter::Make(std::uint64_t seed) {
-  auto table = SharedTable::Make(kFirstSlots, seed);
+Result<std::unique_ptr<PresenceWriter>> PresenceWriter::Make(std::uint64_t seed,
+                                                             std::uint64_t keys) {
+  auto table = SharedTable::Make(SlotsFor(keys), seed);
   if (!table) return tl::unexpected(table.error());
+  if (keys != 0) (*table)->Populate();
   return std::unique_ptr<PresenceWriter>(new PresenceWriter(std::move(*table)));
 }
 
-bool PresenceWriter::Put(std::uint64_t digest) {
+bool PresenceWriter::Slots::Put(std::uint64_t digest) {
   std::atomic<std::uint64_t>* room = nullptr;
   for (std::uint64_t at = digest;; ++at) {
-    auto& slot = table_->slots()[at & Mask(*table_)];
+    auto& slot = table->slots()[at & Mask(*table)];
     const std::uint64_t old = slot.load(std::memory_order_relaxed);
     if (old == digest) return false;
     if (old <= kWasUsed && room == nullptr) room = &slot;
     if (old != kUnused) continue;
-    if (room == &slot) ++used_;
+    if (room == &slot) ++used;
     room->store(digest, std::memory_order_release);
     return true;
   }
 }
 
+bool PresenceWriter::Slots::Take(std::uint64_t digest) {
+  for (std::uint64_t at = digest;; ++at) {
+    auto& slot = table->slots()[at & Mask(*table)];
+    const std::uint64_t found = slot.load(std::memory_order_relaxed);
+    if (found == kUnused) return false;
+    if (found != digest) continue;
+    slot.store(kWasUsed, std::memory_order_release);
+    return true;
+  }
+}
+
 void PresenceWriter::Add(Key key) {
-  if (!table_) return;
-  if ((used_ + 1) * 2 > table_->slots().size()) Grow();
-  if (table_ && Put(table_->DigestOf(key))) ++present_;
+  if (!now_.table) return;
+  if (!next_.table && (now_.used + 1) * 2 > now_.table->slots().size()) BeginToGrow();
+  if (!now_.table) return;
+  const std::uint64_t digest = now_.table->DigestOf(key);
+  if (now_.Put(digest)) ++present_;
+  if (!next_.table) return;
+  next_.Put(digest);
+  MoveSome();
 }
 
 void PresenceWriter::Remove(Key key) {
-  if (!table_) return;
-  const std::uint64_t digest = table_->DigestOf(key);
-  for (std::uint64_t at = digest;; ++at) {
-    auto& slot = table_->slots()[at & Mask(*table_)];
-    const std::uint64_t found = slot.load(std::memory_order_relaxed);
-    if (found == kUnused) return;
-    if (found != digest) continue;
-    slot.store(kWasUsed, std::memory_order_release);
-    --present_;
-    return;
-  }
+  if (!now_.table) return;
+  const std::uint64_t digest = now_.table->DigestOf(key);
+  if (now_.Take(digest)) --present_;
+  if (next_.table) next_.Take(digest);
 }
 
-// As large as needed for four times the keys that are there, so also to get rid of used slots.
-void PresenceWriter::Grow() {
-  std::uint64_t slots = kFirstSlots;
-  while (slots < (present_ + 1) * 4 && slots < kMaxSlots) slots *= 2;
-  auto larger = SharedTable::Make(slots, table_->header().seed);
-  const std::shared_ptr<SharedTable> former = std::exchange(table_, larger ? *larger : nullptr);
-  used_ = 0;
-  for (const auto& slot : former->slots()) {
-    const std::uint64_t digest = slot.load(std::memory_order_relaxed);
-    if (table_ && digest > kWasUsed) Put(digest);
+// Also where most of the slots are of keys that have gone.
+void PresenceWriter::BeginToGrow() {
+  const std::uint64_t slots = now_.table->slots().size();
+  // Before all have moved, as many may come as there are steps.
+  auto larger =
+      SharedTable::Make(SlotsFor(present_ + slots / kMovedAtOnce), now_.table->header().seed);
+  if (larger) {
+    next_ = {std::move(*larger), 0};
+    moved_ = 0;
+    return;
   }
-  former->header().superseded.store(1, std::memory_order_release);
+  Supersede({});
+}
+
+void PresenceWriter::Supersede(Slots by) {
+  former_ = std::exchange(now_, std::move(by)).table;
+  former_->header().superseded.store(1, std::memory_order_release);
+}
+
+void PresenceWriter::MoveSome() {
+  const auto slots = now_.table->slots();
+  for (const auto& slot : slots.subspan(moved_, kMovedAtOnce)) {
+    const std::uint64_t digest = slot.load(std::memory_order_relaxed);
+    if (digest > kWasUsed) next_.Put(digest);
+  }
+  moved_ += kMovedAtOnce;
+  if (moved_ < slots.size()) return;
+  Supersede(std::exchange(next_, {}));
 }
 
 bool IsIn(const SharedTable& table, Key key) {

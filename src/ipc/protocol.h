@@ -23,6 +23,7 @@ inline constexpr std::uint32_t kMaxMessageBytes = 1 << 20;
 inline constexpr std::uint32_t kMaxSpaceTextBytes = 4096;
 inline constexpr std::uint32_t kMaxDepth = kMaxRequestsPerChannel;
 inline constexpr std::size_t kMaxClients = 64;
+inline constexpr std::size_t kMaxOperators = 8;  // beyond these, to ask only
 inline constexpr std::size_t kMaxClientChannels = 64;
 inline constexpr std::size_t kMaxClientSpaces = 1024;
 inline constexpr std::size_t kMaxClientRegions = 256;

@@ -12,20 +12,10 @@ namespace {
 
 constexpr std::size_t kAtOnce = 16;
 
-// What keeps a fast link busy between two looks; on a slow one no more than passes in 2 ms, behind
-// which the bytes of drives would have to wait.
-std::uint64_t MaxBytes(double bytes_per_s) {
-  constexpr double kSeconds = 2e-3;
-  constexpr std::uint64_t kLeast = 1 << 20;
-  constexpr std::uint64_t kMost = 8 << 20;
-  if (bytes_per_s == 0) return kMost;
-  return static_cast<std::uint64_t>(std::clamp<double>(bytes_per_s * kSeconds, kLeast, kMost));
-}
-
 }  // namespace
 
-CopyQueue::CopyQueue(std::unique_ptr<gpu::Queue> queue, double bytes_per_s)
-    : queue_(std::move(queue)), max_bytes_(MaxBytes(bytes_per_s)) {}
+CopyQueue::CopyQueue(std::unique_ptr<gpu::Queue> queue, GpuLink& link)
+    : queue_(std::move(queue)), link_(link) {}
 
 CopyQueue::~CopyQueue() { KVPOOL_CHECK(resting_.size() == all_.size()); }
 
@@ -49,7 +39,7 @@ void CopyQueue::Add(GpuCopy& copy, gpu::Direction direction) {
   copy.copy.runs = copy.runs;
   copy.bytes = 0;
   for (const gpu::Run& run : copy.runs) copy.bytes += run.bytes;
-  bytes_ += copy.bytes;
+  if (direction == gpu::Direction::kToGpu) Count(copy.bytes);
   waiting_.push_back(&copy);
 }
 
@@ -96,9 +86,19 @@ bool CopyQueue::Collect() {
 }
 
 void CopyQueue::End(GpuCopy& copy) {
-  bytes_ -= copy.bytes;
+  if (copy.copy.direction == gpu::Direction::kToGpu) Discount(copy.bytes);
   copy.owner->Copied(copy);
   resting_.push_back(&copy);
+}
+
+void CopyQueue::Count(std::uint64_t bytes) {
+  bytes_ += bytes;
+  link_.Add(bytes);
+}
+
+void CopyQueue::Discount(std::uint64_t bytes) {
+  bytes_ -= bytes;
+  link_.Remove(bytes);
 }
 
 }  // namespace kvpool::pool

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gpu/stager.h"
+#include "pool/gpu_link.h"
 #include "pool/operation.h"
 
 namespace kvpool::pool {
@@ -30,12 +31,17 @@ struct GpuCopy {
 // Copies go in the order in which they came, of gets and puts each. Threads: the lane's.
 class CopyQueue {
  public:
-  // `bytes_per_s`: the link's; 0: not known.
-  CopyQueue(std::unique_ptr<gpu::Queue> queue, double bytes_per_s);
+  // The link outlives it.
+  CopyQueue(std::unique_ptr<gpu::Queue> queue, GpuLink& link);
   ~CopyQueue();  // nothing may be in flight
 
+  GpuLink& link() { return link_; }
   // False: there is enough in it to keep the link busy, and what is more would only wait here.
-  bool HasRoom() const { return bytes_ < max_bytes_; }
+  bool HasRoom() const { return bytes_ < link_.enough_bytes(); }
+  // Bytes that a device is asked for, which are added when it has them: as if they were here
+  // already. Came: it has them, or never will.
+  void Expect(std::uint64_t bytes) { Count(bytes); }
+  void Came(std::uint64_t bytes) { Discount(bytes); }
   // One at rest, to be filled in: its runs, owner and what the owner wants to know.
   GpuCopy& Take();
   void Add(GpuCopy& copy, gpu::Direction direction);
@@ -51,13 +57,15 @@ class CopyQueue {
   bool Submit();
   bool Collect();
   void End(GpuCopy& copy);
+  void Count(std::uint64_t bytes);
+  void Discount(std::uint64_t bytes);
 
   const std::unique_ptr<gpu::Queue> queue_;
-  const std::uint64_t max_bytes_;
+  GpuLink& link_;
   std::vector<std::unique_ptr<GpuCopy>> all_;
   std::vector<GpuCopy*> resting_;
   std::deque<GpuCopy*> waiting_;  // the GPU's queue has no room for them yet
-  std::uint64_t bytes_ = 0;       // waiting and under way
+  std::uint64_t bytes_ = 0;       // to the GPU: expected, waiting and under way
 };
 
 }  // namespace kvpool::pool

@@ -18,8 +18,10 @@
 
 namespace kvpool::pool {
 
-// Whose the bytes of a space's blocks are, to a device (Io::owner).
-constexpr std::uint32_t OwnerOf(std::uint32_t space) { return space + 1; }
+// Whose the bytes of a space's blocks are, to a device (Io::owner): a party a tenant.
+constexpr std::uint32_t OwnerOf(std::uint32_t space, std::uint32_t tenant) {
+  return (tenant << device::kOwnerBits) + space + 1;
+}
 
 // Threads: counters any; space and budget under the store's lock; the rest immutable once open, but
 // for Store::Replace, before which nothing lies on the device; whoever may run beside it reads

@@ -30,14 +30,9 @@ class FairQueue {
   std::size_t remembered() const { return flows_; }  // flows, idle ones too
 
   // The flow's weight is that of its last Push.
-  void Push(const FlowId& id, Item item) {
-    Tenant& tenant = TenantOf(id.tenant);
-    tenant.weight = id.tenant_weight;
-    Flow& flow = FlowOf(tenant, id.client);
-    Append(flow, std::move(item));
-    if (!flow.waits) tenant.flows.Enter(flow);
-    if (!tenant.waits) tenants_.Enter(tenant);
-  }
+  void Push(const FlowId& id, Item item) { Enter(id, std::move(item), &FairQueue::Append); }
+  // What had to go for a while: before what its client has waiting.
+  void PushFirst(const FlowId& id, Item item) { Enter(id, std::move(item), &FairQueue::Prepend); }
 
   // What is to be served next. Not empty.
   Item& Front() { return entries_[FirstFlow().first].item; }
@@ -167,7 +162,16 @@ class FairQueue {
     remembered_ = std::max(kRemembered, 2 * flows_);
   }
 
-  void Append(Flow& flow, Item item) {
+  void Enter(const FlowId& id, Item item, void (FairQueue::*put)(Flow&, std::uint32_t)) {
+    Tenant& tenant = TenantOf(id.tenant);
+    tenant.weight = id.tenant_weight;
+    Flow& flow = FlowOf(tenant, id.client);
+    (this->*put)(flow, NewEntry(std::move(item)));
+    if (!flow.waits) tenant.flows.Enter(flow);
+    if (!tenant.waits) tenants_.Enter(tenant);
+  }
+
+  std::uint32_t NewEntry(Item item) {
     std::uint32_t at = free_;
     if (at != kNone) {
       free_ = entries_[at].next;
@@ -176,8 +180,17 @@ class FairQueue {
       at = static_cast<std::uint32_t>(entries_.size());
       entries_.push_back({std::move(item), kNone});
     }
+    return at;
+  }
+
+  void Append(Flow& flow, std::uint32_t at) {
     (flow.first == kNone ? flow.first : entries_[flow.last].next) = at;
     flow.last = at;
+  }
+
+  void Prepend(Flow& flow, std::uint32_t at) {
+    if (flow.first == kNone) flow.last = at;
+    entries_[at].next = std::exchange(flow.first, at);
   }
 
   void Free(std::uint32_t at) {

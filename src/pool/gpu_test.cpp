@@ -245,6 +245,37 @@ TEST_F(GpuTest, TheGpuIsFoundByTheAddress) {
   EXPECT_EQ(channel_->Submit(outside), Status::kInvalid);
 }
 
+// Three requests at once, of a client each: to a GPU behind a slow link, to one behind a fast link,
+// and to the host. What the slow one holds back is its own.
+TEST_F(GpuTest, ABusyLinkHoldsUpNobodyElse) {
+  Room slow(blocks_), fast(blocks_), host(blocks_);
+  Open({Slow("ram", 800), Slow("ssd0", 400)},
+       {std::make_shared<HalfStager>(Null(20), slow.bytes),
+        std::make_shared<HalfStager>(Null(4000), fast.bytes)});
+  ASSERT_EQ(PutAll(blocks_, blocks_.segments), All(16, Status::kOk));
+  const std::vector<Segment> into[] = {OnGpu(slow.segments), OnGpu(fast.segments), host.segments};
+  std::unique_ptr<Channel> channels[3];
+  GetRequest gets[3];
+  const std::int64_t begin_ns = clock_.NowNs();
+  for (std::size_t i = 0; i < 3; ++i) {
+    channels[i] = pool_->OpenChannel({}).value();
+    Aim(gets[i], blocks_, into[i]);
+    ASSERT_EQ(channels[i]->Submit(gets[i]), Status::kOk);
+  }
+  std::int64_t ended_ns[3] = {};
+  Request* done = nullptr;
+  RunUntil([&] {
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (channels[i]->Poll({&done, 1}) == 1) ended_ns[i] = clock_.NowNs() - begin_ns;
+    }
+    return std::all_of(ended_ns, ended_ns + 3, [](std::int64_t ns) { return ns != 0; });
+  });
+  for (const Room* room : {&slow, &fast, &host}) EXPECT_EQ(room->bytes, blocks_.bytes);
+  // The devices have 32 MB for these two, and some for the slow one; its link needs 840 ms.
+  EXPECT_LE(ended_ns[1], 60'000'000);
+  EXPECT_LE(ended_ns[2], 60'000'000);
+}
+
 // All that copies go through is pinned once, and let go of when the pool goes.
 class PinCounter final : public StagerAround {
  public:

@@ -75,7 +75,7 @@ class GpuPoolTest : public ::testing::Test {
 
   void Open(std::vector<DeviceConfig> devices, std::vector<std::shared_ptr<gpu::Stager>> gpus) {
     Config config;
-    config.unit_bytes = 64 * kKiB;
+    config.unit_bytes = unit_bytes_;
     config.adapt = false;
     PoolParts parts{.config = config, .clock = &clock_, .threads = false};
     parts.gpus = std::move(gpus);
@@ -125,6 +125,7 @@ class GpuPoolTest : public ::testing::Test {
 
   ManualClock clock_;
   std::uint32_t layers_ = 8;
+  std::uint32_t unit_bytes_ = 64 * kKiB;
   std::unique_ptr<PoolImpl> pool_;
   Space space_;
   std::unique_ptr<Channel> channel_;

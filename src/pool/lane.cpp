@@ -74,10 +74,10 @@ Result<std::unique_ptr<Lane>> Lane::Make(const LaneOptions& options,
 }
 
 Result<void> Lane::OpenCopyQueues() {
-  for (const auto& gpu : options_.gpus) {
-    auto queue = gpu->OpenQueue();
+  for (std::size_t i = 0; i < options_.gpus.size(); ++i) {
+    auto queue = options_.gpus[i]->OpenQueue();
     if (!queue) return tl::unexpected(queue.error());
-    copies_.push_back(std::make_unique<CopyQueue>(std::move(*queue), gpu->traits().bytes_per_s));
+    copies_.push_back(std::make_unique<CopyQueue>(std::move(*queue), *options_.links[i]));
   }
   return {};
 }

@@ -29,6 +29,7 @@ struct LaneOptions {
   mem::Detacher* detacher = nullptr;            // as LaneQueue's; outlives the lane
   std::span<std::byte> staging = {};            // outlives the lane; none: it makes its own
   std::span<const std::shared_ptr<gpu::Stager>> gpus = {};  // outlive the lane
+  std::span<const std::unique_ptr<GpuLink>> links = {};     // theirs; outlive the lane
 };
 
 // Threads: Give from any; Step and Sleep from one.

@@ -84,6 +84,8 @@ bool LaneQueue::Step(std::int64_t now_ns) {
   if (now_ns >= next_deadline_ns_ || (!slot_.serves() && !Idle())) Expire();
   stages_reads_ = traits_.late_by_address || Suspect();
   const std::size_t ended = Collect();
+  look_again_ns_ = device::Queue::kNever;
+  waiting_.Resume();
   const bool moved = Issue();
   watch_.Looked(now_ns, static_cast<std::uint32_t>(ended), ended < kAtOnce,
                 free_.empty() && fetching_ == 0);
@@ -93,8 +95,9 @@ bool LaneQueue::Step(std::int64_t now_ns) {
 std::int64_t LaneQueue::NextStepNs() const {
   if (Idle() && !Awaits()) return device::Queue::kNever;
   if (Spins()) return 0;
-  if (traits_.needs_polling) return std::min(now_ns_ + kPollGivenUpNs, next_deadline_ns_);
-  return std::min(queue_->NextPollNs(), next_deadline_ns_);
+  const std::int64_t poll_ns =
+      traits_.needs_polling ? now_ns_ + kPollGivenUpNs : queue_->NextPollNs();
+  return std::min({poll_ns, look_again_ns_, next_deadline_ns_});
 }
 
 std::size_t LaneQueue::Collect() {
@@ -127,6 +130,12 @@ LaneQueue::Transfer* LaneQueue::IssueNext() {
   while (!free_.empty()) {
     DeviceBatch* const batch = waiting_.Next();
     if (batch == nullptr) break;
+    if (MustWaitForLink(*batch)) {
+      const std::int64_t busy_ns = CopiesOf(*batch->operation).link().BusyNs();
+      look_again_ns_ = std::min(look_again_ns_, now_ns_ + busy_ns);
+      if (!waiting_.HoldBack()) return nullptr;
+      continue;
+    }
     Transfer& transfer = *free_.back();
     if (!TakeRun(*batch, transfer)) {
       if (batch->Exhausted()) continue;
@@ -151,7 +160,9 @@ void LaneQueue::Begin(Transfer& transfer) {
   if (in_flight_++ == 0) progress_ns_ = now_ns_;
   slot_.counters.transfers_in_flight.fetch_add(1, std::memory_order_relaxed);
   slot_.counters.units_waiting.fetch_sub(transfer.count, std::memory_order_relaxed);
-  StepBy(transfer.batch->operation->deadline_ns);
+  const Operation& operation = *transfer.batch->operation;
+  if (CopiesOn(operation)) CopiesOf(operation).Expect(transfer.io.bytes);
+  StepBy(operation.deadline_ns);
 }
 
 // The device and the transfer's units have no more to do with it.
@@ -206,9 +217,6 @@ LaneQueue::Path LaneQueue::PathOf(DeviceBatch& batch, std::uint32_t position,
 
 // Takes the next units of the batch that one I/O can carry. False: none left, or no staging free.
 bool LaneQueue::TakeRun(DeviceBatch& batch, Transfer& transfer) {
-  // Drives have the link first, and are held back by staging; memory fills what they leave of it.
-  const Operation& operation = *batch.operation;
-  if (CopiesOn(operation) && !CopiesOf(operation).HasRoom()) return false;
   std::uint32_t first = batch.cursor.load(std::memory_order_relaxed);
   while (first < batch.end) {
     transfer.pieces.clear();
@@ -245,7 +253,7 @@ bool LaneQueue::Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t pos
   const UnitWork& next = operation.UnitAt(batch, position);
   if (next.offset != last.offset + Padded(last.bytes)) return false;
   if (transfer.io.bytes + Padded(next.bytes) > max_run_bytes_) return false;
-  if (operation.keys[next.key].space != operation.keys[last.key].space) return false;
+  if (operation.keys[next.key].owner != operation.keys[last.key].owner) return false;
   const std::size_t pieces_before = transfer.pieces.size();
   if (PathOf(batch, position, transfer.pieces) != path) {
     transfer.pieces.resize(pieces_before);
@@ -285,7 +293,7 @@ void LaneQueue::PrepareIo(Transfer& transfer) {
                                              : device::Op::kRead;
   transfer.io.status = Status::kOk;
   transfer.io.offset = first.offset;
-  transfer.io.owner = OwnerOf(operation.keys[first.key].space);
+  transfer.io.owner = operation.keys[first.key].owner;
   transfer.io.segments = transfer.pieces;
 }
 
@@ -352,6 +360,7 @@ void LaneQueue::Complete(Transfer& transfer) {
   if (transfer.stage == Transfer::Stage::kAbandoned) return TakeBack(transfer);
   slot_.counters.transfers_in_flight.fetch_sub(1, std::memory_order_relaxed);
   Operation& operation = *transfer.batch->operation;
+  if (CopiesOn(operation)) CopiesOf(operation).Came(transfer.io.bytes);
   Status status = transfer.io.status;
   const bool get = operation.kind == OperationKind::kGet;
   if (status == Status::kOk) {

@@ -109,6 +109,7 @@ class LaneQueue {
   bool TakeRun(DeviceBatch& batch, Transfer& transfer);
   bool Extend(DeviceBatch& batch, Transfer& transfer, std::uint32_t position, Path path);
   bool Pieces(Operation& operation, const UnitWork& work, std::vector<iovec>& pieces) const;
+  bool MustWaitForLink(const DeviceBatch& batch) const;
   bool CopiesOn(const Operation& operation) const;  // from where they lie to a GPU
   bool Lends(const Operation& operation, const UnitWork& work) const;
   Path PathOf(DeviceBatch& batch, std::uint32_t position, std::vector<iovec>& pieces) const;
@@ -164,6 +165,7 @@ class LaneQueue {
   std::int64_t typical_ns_ = 0;   // how long it has a transfer, on average
   std::int64_t now_ns_ = 0;       // of this Step
   std::int64_t next_deadline_ns_ = device::Queue::kNever;
+  std::int64_t look_again_ns_ = device::Queue::kNever;  // when what waits for a link may go on
 };
 
 }  // namespace kvpool::pool

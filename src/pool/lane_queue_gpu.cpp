@@ -11,6 +11,21 @@ CopyQueue& LaneQueue::CopiesOf(const Operation& operation) const {
   return *copies_[static_cast<std::size_t>(operation.gpu)];
 }
 
+// While the link has enough to do, bytes of one layer go before those of later ones: a device whose
+// part of a context is ahead waits for the others, a drive with a little under way to stay busy.
+// And no link's copies take more than half of the staging.
+bool LaneQueue::MustWaitForLink(const DeviceBatch& batch) const {
+  constexpr std::uint32_t kDriveLayers = 1;
+  constexpr std::uint32_t kDriveDepth = 2;
+  const Operation& operation = *batch.operation;
+  if (operation.gpu < 0 || operation.kind != OperationKind::kGet) return false;
+  CopyQueue& copies = CopiesOf(operation);
+  if (traits_.mapped)
+    return !copies.HasRoom() || (copies.link().Busy() && operation.IsAhead(batch, 0));
+  if (in_flight_ + copying_ < kDriveDepth || !copies.link().Busy()) return false;
+  return staging_.HalfOut() || operation.IsAhead(batch, kDriveLayers);
+}
+
 // A put's bytes come to staging first.
 void LaneQueue::Fetch(Transfer& transfer) {
   Operation& operation = *transfer.batch->operation;

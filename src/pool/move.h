@@ -10,7 +10,7 @@ namespace kvpool::pool {
 
 struct MovedUnit {
   index::EntryId entry = index::kNoEntry;
-  std::uint32_t space = 0;
+  std::uint32_t owner = 0;  // of its bytes, to a device
   std::uint32_t unit = 0;
   std::uint32_t bytes = 0;
   std::uint64_t seed = 0;  // of the checksum

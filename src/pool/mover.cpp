@@ -174,7 +174,7 @@ void Mover::Prepare(Operation& operation, OperationKind kind, Request& request, 
     operation.keys[i] = {.entry = unit.entry,
                          .seed = unit.seed,
                          .shape = {.block_bytes = unit.bytes, .units = 1},
-                         .space = unit.space};
+                         .owner = unit.owner};
   }
 }
 

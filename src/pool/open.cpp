@@ -1,9 +1,11 @@
 // Creating and opening: from a configuration to devices, catalog and lanes.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 
+#include "base/shared_limit.h"
 #include "device/absent.h"
 #include "device/fault_script.h"
 #include "device/open.h"
@@ -127,6 +129,12 @@ Result<std::unique_ptr<device::Device>> OpenOne(const std::optional<PoolDrive>& 
   return device::OpenDevice(config, options);
 }
 
+// Each takes a descriptor for as long as its space has blocks.
+std::size_t MostLentMemories() {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 8 : 128;
+}
+
 // In the order of the labels.
 Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, const Clock& clock,
                                                          const PoolDrives& drives,
@@ -134,6 +142,10 @@ Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, c
   std::vector<PoolParts::OpenedDevice> devices;
   std::optional<Error> first_absent;
   bool any_drive = false;
+  const auto lent_memories =
+      lending == Lending::kToClients
+          ? std::make_shared<SharedLimit>(MostLentMemories(), config.tenants.size() + 1)
+          : nullptr;
   // Memory holds nothing yet, so it may take whatever positions the drives leave.
   auto memory = config.devices.begin();
   for (std::size_t i = 0; i < config.devices.size(); ++i) {
@@ -141,7 +153,7 @@ Result<std::vector<PoolParts::OpenedDevice>> OpenDevices(const Config& config, c
     device::OpenOptions options;
     options.clock = &clock;
     options.pool_id = drives.pool_id;
-    options.lend_memory = lending == Lending::kToClients;
+    options.lent_memories = lent_memories;
     if (drive) options.device_id = drive->label.device_id;
     if (drive && !drive->remark.empty()) options.remarks.push_back(drive->remark);
     if (!drive) memory = std::find_if_not(memory, config.devices.end(), IsDrive);

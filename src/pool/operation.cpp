@@ -103,6 +103,13 @@ std::pair<std::uint32_t, std::uint32_t> Operation::LayersOf(const UnitWork& work
           static_cast<std::uint32_t>((begin + work.bytes - 1) * layers / shape.block_bytes)};
 }
 
+bool Operation::IsAhead(const DeviceBatch& batch, std::uint32_t layers) const {
+  const std::uint32_t next = batch.cursor.load(std::memory_order_relaxed);
+  if (layers_ready_ == nullptr || next >= batch.end) return false;
+  return LayersOf(UnitAt(batch, next)).first >
+         layers_ready_->load(std::memory_order_relaxed) + layers;
+}
+
 // Sequentially consistent throughout: two lanes that empty two layers at once must not both miss
 // what the other did.
 void Operation::AdvanceLayers(const UnitWork& work) {

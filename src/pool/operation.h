@@ -33,7 +33,7 @@ struct KeyWork {
   index::EntryId entry = index::kNoEntry;
   std::uint64_t seed = 0;  // of its checksums
   layout::BlockShape shape;
-  std::uint32_t space = 0;
+  std::uint32_t owner = 0;       // of its bytes, to a device
   bool copied = false;           // of a lease: not handed out in place
   bool recent = true;            // written since the pool was opened
   std::uint64_t generation = 0;  // a flush's: it does not pin what it waits for
@@ -111,6 +111,10 @@ class Operation {
     return batch.units[position];
   }
   std::span<const Segment> SegmentsOfKey(std::uint32_t key) const;
+
+  // What is next of the batch belongs to a layer that is more than `layers` behind the first one
+  // that is not complete.
+  bool IsAhead(const DeviceBatch& batch, std::uint32_t layers) const;
 
   // Exactly once a unit.
   void UnitDone(UnitWork& work, Status status);

@@ -39,7 +39,7 @@ void Store::PlanGet(GetRequest& get, Operation& operation) {
         .entry = entry,
         .seed = ChecksumSeed(spaces_[get.space.id].digest, get.keys[key], view.generation),
         .shape = view.shape,
-        .space = get.space.id,
+        .owner = OwnerOf(get.space.id, view.tenant),
         .copied = copied,
         .recent = view.generation > restored_generations_ && !shared};
     block_bytes[key] = view.shape.block_bytes;
@@ -184,7 +184,7 @@ void Store::PlaceGroup(const PutRequest& put, Operation& operation,
                                               .generation = next_generation_,
                                               .ordinal = put.ordinal ? *put.ordinal + key : 0,
                                               .parent = ParentOf(put, key)});
-    operation.keys[key].space = put.space.id;
+    operation.keys[key].owner = OwnerOf(put.space.id, spaces_[put.space.id].tenant);
     operation.keys[key].seed =
         ChecksumSeed(spaces_[put.space.id].digest, put.keys[key], next_generation_);
     ++next_generation_;

@@ -61,6 +61,9 @@ PoolImpl::PoolImpl(PoolParts parts)
       log_(std::move(parts.log)),
       detacher_(parts.detacher != nullptr ? parts.detacher : &page_detacher_),
       gpus_(std::move(parts.gpus)) {
+  for (const auto& gpu : gpus_) {
+    links_.push_back(std::make_unique<GpuLink>(gpu->traits().bytes_per_s));
+  }
   for (PoolParts::OpenedDevice& one : parts.devices) {
     auto slot = std::make_unique<DeviceSlot>(one.config);
     slot->device = std::move(one.device);
@@ -171,12 +174,14 @@ FlowId PoolImpl::FlowOf(const ChannelOptions& options) {
 
 std::vector<const mem::LentMemory*> PoolImpl::Lent(Space space) const {
   std::vector<const mem::LentMemory*> lent;
-  for (const auto& slot : slots_) lent.push_back(slot->device->Lent(OwnerOf(space.id)));
+  const std::uint32_t owner = store_->Owner(space);
+  for (const auto& slot : slots_) lent.push_back(slot->device->Lent(owner));
   return lent;
 }
 
 void PoolImpl::TrimLent(Space space) const {
-  for (const auto& slot : slots_) slot->device->TrimLent(OwnerOf(space.id));
+  const std::uint32_t owner = store_->Owner(space);
+  for (const auto& slot : slots_) slot->device->TrimLent(owner);
 }
 
 std::uint64_t PoolImpl::memory_bytes() const {
@@ -247,7 +252,8 @@ Result<std::unique_ptr<Lane>> PoolImpl::MakeLane(std::span<const std::size_t> de
                      .registered = registered_.get(),
                      .detacher = detacher_,
                      .staging = staging_ ? staging_() : std::span<std::byte>{},
-                     .gpus = gpus_},
+                     .gpus = gpus_,
+                     .links = links_},
                     slots_, devices);
 }
 

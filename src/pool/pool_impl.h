@@ -97,6 +97,7 @@ class PoolImpl final : public Pool {
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const { return store_->Spaces(); }
   std::vector<std::string> Keys(Space space) const { return store_->Keys(space); }
   std::uint64_t BlockBytes(Space space, Key key) const { return store_->BlockBytes(space, key); }
+  std::uint64_t BlocksOf(Space space) const { return store_->BlocksOf(space); }
   void ShareSpace(Space space, std::shared_ptr<KeyWatcher> watcher) {
     store_->Share(space, std::move(watcher));
   }
@@ -168,6 +169,7 @@ class PoolImpl final : public Pool {
   mem::PageDetacher page_detacher_{*registered_};
   mem::Detacher* const detacher_;
   const std::vector<std::shared_ptr<gpu::Stager>> gpus_;
+  std::vector<std::unique_ptr<GpuLink>> links_;  // theirs
   std::vector<std::unique_ptr<DeviceSlot>> slots_;
   RequestLog gets_;
   RequestLog puts_;

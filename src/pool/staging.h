@@ -30,6 +30,7 @@ class Staging {
 
   std::byte* Get() { return pool_->Get(); }  // nullptr when all are out
   void Put(std::byte* buffer) { pool_->Put(buffer); }
+  bool HalfOut() const { return pool_->available() * 2 < pool_->size(); }
   std::size_t buffer_bytes() const { return options_.buffer_bytes; }
 
   // A buffer stays out for long: another one takes its place, where there is memory for it.

@@ -286,6 +286,11 @@ std::uint64_t Store::BlockBytes(Space space, Key key) const {
   return entry == kNoEntry ? 0 : index_.View(entry).shape.block_bytes;
 }
 
+std::uint64_t Store::BlocksOf(Space space) const {
+  MutexLock lock(mutex_);
+  return spaces_[space.id].entries;
+}
+
 std::vector<std::string> Store::Keys(Space space) const {
   MutexLock lock(mutex_);
   std::vector<EntryId> entries;

@@ -87,6 +87,7 @@ class Store {
   std::vector<std::pair<Space, SpaceSpec>> Spaces() const;
   bool HasSpace(Space space) const;
   std::uint32_t LayersOf(Space space) const;
+  std::uint32_t Owner(Space space) const;  // to a device
 
   // Tells `watcher` of every key that is there, and of each that comes or goes from now on, until
   // StopSharing. Others than this process write the space's blocks, too: they can change bytes
@@ -180,6 +181,7 @@ class Store {
   // Keys of every visible block of a space, for checking and inspection.
   std::vector<std::string> Keys(Space space) const;
   std::uint64_t BlockBytes(Space space, Key key) const;  // 0 when absent
+  std::uint64_t BlocksOf(Space space) const;             // with those that are being written
 
  private:
   void AdmitKeys(const PutRequest& put, Operation& operation) KVPOOL_REQUIRES(mutex_);

@@ -94,7 +94,7 @@ bool Store::PlanSpillOf(EntryId entry, Move& move) {
   for (std::uint32_t unit = 0; unit < view.shape.units; ++unit) {
     if (!DurablePlace(view, unit).IsNowhere()) continue;
     move.units.push_back({.entry = entry,
-                          .space = view.space,
+                          .owner = OwnerOf(view.space, view.tenant),
                           .unit = unit,
                           .bytes = view.shape.BytesOf(unit),
                           .seed = seed,

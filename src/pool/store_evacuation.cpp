@@ -72,7 +72,7 @@ void Store::Evacuate(EntryId entry, Move& move) {
     const UnitRecord from = first ? view.units[unit] : view.copies[unit];
     (IsVolatile(from) ? anywhere : to_drives)
         .push_back({.entry = entry,
-                    .space = view.space,
+                    .owner = OwnerOf(view.space, view.tenant),
                     .unit = unit,
                     .bytes = view.shape.BytesOf(unit),
                     .seed = seed,

@@ -25,7 +25,8 @@ bool Store::TakeLease(const index::EntryView& view, const Operation& operation) 
   for (const layout::UnitRecord& unit : view.units) {
     const DeviceSlot& slot = *devices_[unit.device()];
     if (!slot.mapped) continue;
-    if (std::exchange(last, &slot) != &slot) lent = slot.device->Lent(OwnerOf(view.space));
+    if (std::exchange(last, &slot) != &slot)
+      lent = slot.device->Lent(OwnerOf(view.space, view.tenant));
     const std::byte* at = slot.device->Map(unit.offset());
     if (lent == nullptr || at != lent->bytes().data() + unit.offset()) return false;
   }

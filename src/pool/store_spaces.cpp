@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "base/check.h"
 #include "base/checksum.h"
@@ -60,8 +62,12 @@ void Store::Share(Space space, std::shared_ptr<KeyWatcher> watcher) {
     spaces_[space.id].shared = true;
     if (spaces_[space.id].entries == 0) return;
   }
-  constexpr EntryId kLookedAt = 4096;  // at once: others wait no longer
+  // At once: others wait no longer. But they are only woken where the lock is let go of, and find
+  // it taken again unless it is left alone for a while.
+  constexpr EntryId kLookedAt = 1024;
+  constexpr std::chrono::microseconds kForOthers{100};
   for (EntryId from = 0; from != index::kNoEntry;) {
+    if (from != 0) std::this_thread::sleep_for(kForOthers);
     MutexLock lock(mutex_);
     from = index_.ForSome(from, kLookedAt, [&](EntryId entry) {
       const auto view = index_.View(entry);
@@ -103,6 +109,11 @@ SpaceState& Store::AddSpaceLocked(std::uint32_t id, const SpaceSpec& spec) {
   space.digest = SpaceDigest(spec);
   space.tenant = TenantOf(spec);
   return space;
+}
+
+std::uint32_t Store::Owner(Space space) const {
+  MutexLock lock(mutex_);
+  return OwnerOf(space.id, spaces_[space.id].tenant);
 }
 
 void Store::OpenSpace(std::uint32_t id, const SpaceSpec& spec) {
@@ -154,8 +165,9 @@ std::vector<std::uint32_t> Store::IdleSpaces() {
 }
 
 void Store::RemoveSpaces(std::span<const std::uint32_t> spaces) {
-  for (const auto& slot : devices_) {
-    for (const std::uint32_t id : spaces) slot->device->ForgetOwner(OwnerOf(id));
+  for (const std::uint32_t id : spaces) {
+    const std::uint32_t owner = Owner(Space{id});
+    for (const auto& slot : devices_) slot->device->ForgetOwner(owner);
   }
   MutexLock lock(mutex_);
   for (const std::uint32_t id : spaces) {

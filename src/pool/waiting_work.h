@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "pool/fair_queue.h"
 #include "pool/operation.h"
@@ -26,6 +27,10 @@ class WaitingWork {
   // The batch to take the next I/O from, and nullptr when none may be issued now. Lets go of
   // batches that have nothing left.
   DeviceBatch* Next();
+  // What Next gave cannot go on now: it is not offered again until Resume, and stands before what
+  // its client has waiting then. False: so much is held back already that nothing should be issued.
+  bool HoldBack();
+  void Resume();
   // An I/O of the batch that Next gave was taken.
   void Issued(std::uint64_t bytes);
   // One of the operation's is no longer in flight.
@@ -34,6 +39,7 @@ class WaitingWork {
   // Shows every batch that has anything left, and lets go of those that have not then.
   template <class Visit>
   void ForEach(Visit visit) {
+    Resume();
     for (Class& one : classes_) {
       one.batches.EraseIf([&](DeviceBatch* batch) {
         if (!batch->Exhausted()) visit(*batch);
@@ -59,6 +65,7 @@ class WaitingWork {
   bool MayIssue(Rank rank) const;
 
   std::array<Class, kRanks> classes_;
+  std::vector<DeviceBatch*> held_back_;
   Rank chosen_ = kRanks;
 };
 

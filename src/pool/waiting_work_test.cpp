@@ -125,6 +125,38 @@ TEST_F(WaitingWorkTest, AllFloorsTogetherLeaveMostToGets) {
   EXPECT_NEAR(share['g'], 0.608, 0.001);
 }
 
+TEST_F(WaitingWorkTest, WhatIsHeldBackLetsOthersPassAndComesBackFirst) {
+  Add('g', 2);
+  Add('g', 1);
+  Add('p', 2);
+  const DeviceBatch* const first = waiting_.Next();
+  ASSERT_TRUE(waiting_.HoldBack());
+  const DeviceBatch* const second = waiting_.Next();
+  EXPECT_NE(first, second);
+  ASSERT_TRUE(waiting_.HoldBack());
+  EXPECT_EQ(Issue(3, true), "pp-");
+  EXPECT_FALSE(waiting_.empty());
+  waiting_.Resume();
+  EXPECT_EQ(waiting_.Next(), first);
+  EXPECT_EQ(Issue(2, true), "gg");
+  EXPECT_EQ(waiting_.Next(), second);
+  EXPECT_EQ(Issue(2, true), "g-");
+  EXPECT_TRUE(waiting_.empty());
+}
+
+TEST_F(WaitingWorkTest, OnlySoMuchIsHeldBack) {
+  for (int i = 0; i < 17; ++i) Add('g', 1);
+  for (int i = 0; i < 16; ++i) {
+    ASSERT_NE(waiting_.Next(), nullptr);
+    ASSERT_TRUE(waiting_.HoldBack());
+  }
+  ASSERT_NE(waiting_.Next(), nullptr);
+  EXPECT_FALSE(waiting_.HoldBack());
+  int shown = 0;
+  waiting_.ForEach([&](const DeviceBatch& /*batch*/) { ++shown; });
+  EXPECT_EQ(shown, 17);
+}
+
 TEST_F(WaitingWorkTest, WhatAnotherLaneFinishedIsLetGo) {
   Work& first = Add('g', 5, 1);
   Work& second = Add('g', 5, 2);

@@ -28,6 +28,7 @@ bool Grants::MayBring(ipc::MessageType type, std::size_t descriptors) {
 
 void Grants::TakeBack() {
   channels_.clear();
+  channel_descriptors_.clear();
   regions_.clear();
   for (const std::uint32_t id : lent_spaces_) pool_.TrimLent(Space{id});
   lent_spaces_.clear();
@@ -66,7 +67,7 @@ Result<Reply> Grants::OpenSpace(std::span<const std::byte> question) {
   if (!spec) return Nonsense();
   const auto granted = access_.Grant(*spec);
   if (!granted) return tl::unexpected(granted.error());
-  const auto shared = shared_.Open(granted->spec);
+  const auto shared = shared_.Open(granted->spec, access_.tenant);
   if (!shared) return tl::unexpected(shared.error());
   const Space space = (*shared)->space();
   auto known = std::find_if(spaces_.begin(), spaces_.end(),
@@ -128,6 +129,8 @@ Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   if (channels_.size() == ipc::kMaxClientChannels) {
     return Fail(Status::kNoSpace, "a client opens at most 64 channels: close one");
   }
+  auto taken = Take(DescriptorShares::kOfChannel);
+  if (!taken) return tl::unexpected(taken.error());
   auto channel = SessionChannel::Open(
       pool_, asked->depth,
       {.tenant = access_.tenant.number, .tenant_weight = access_.tenant.weight, .client = client_},
@@ -138,13 +141,20 @@ Result<Reply> Grants::OpenChannel(std::span<const std::byte> question) {
   ipc::AppendBytes(reply.bytes, ipc::BytesOf(answer));
   reply.bell = (*channel)->TakeClientBell();
   reply.descriptors = {(*channel)->memory_fd(), reply.bell.get()};
+  channel_descriptors_[next_number_] = std::move(*taken);
   channels_[next_number_++] = std::move(*channel);
   return reply;
+}
+
+Result<SharedLimit::Taken> Grants::Take(std::size_t descriptors) {
+  if (descriptors_ == nullptr) return SharedLimit::Taken();
+  return descriptors_->Take(access_.tenant, descriptors);
 }
 
 Result<Reply> Grants::CloseChannel(std::span<const std::byte> question) {
   const auto named = ipc::RecordIn<ipc::Named>(question);
   if (!named || channels_.erase(named->id) == 0) return Nonsense();
+  channel_descriptors_.erase(named->id);
   return Reply{};
 }
 
@@ -153,9 +163,12 @@ Result<Reply> Grants::AddRegion(std::span<const std::byte> question, Descriptor&
   if (!asked) return Nonsense();
   if (auto may = access_.MayUse(); !may) return tl::unexpected(may.error());
   if (auto room = HasRoomFor(asked->bytes); !room) return tl::unexpected(room.error());
+  auto taken = Take(DescriptorShares::kOfRegion);
+  if (!taken) return tl::unexpected(taken.error());
   auto memory = mem::Region::Adopt(from.Release(), asked->bytes);
   if (!memory) return tl::unexpected(memory.error());
   auto region = std::make_shared<SessionRegion>();
+  region->descriptor = std::move(*taken);
   region->memory = std::move(*memory);
   if (asked->purpose == ipc::RegionPurpose::kData) {
     auto registered = pool_.Register(region->memory->bytes());
@@ -196,11 +209,14 @@ Result<Reply> Grants::AddGpuRegion(std::span<const std::byte> question,
                 "the pool has tenants, and CUDA's handles do not say whose memory they are of: "
                 "bring the bytes to host memory, or leave out [[tenant]]");
   }
+  auto taken = Take(DescriptorShares::kOfRegion);
+  if (!taken) return tl::unexpected(taken.error());
   gpu::Handle handle{.bytes = asked->handle};
   if (!descriptors.empty()) handle.descriptor = std::move(descriptors.front());
   auto imported = pool_.ImportGpuMemory(asked->gpu.Get(), std::move(handle), asked->bytes);
   if (!imported) return tl::unexpected(imported.error());
   auto region = std::make_shared<SessionRegion>();
+  region->descriptor = std::move(*taken);
   region->gpu = std::move(*imported);
   return Keep(std::move(region));
 }

@@ -11,6 +11,7 @@
 #include "base/descriptor.h"
 #include "ipc/protocol.h"
 #include "pool/lease_budget.h"
+#include "server/descriptor_shares.h"
 #include "server/session_channel.h"
 #include "server/shared_spaces.h"
 #include "server/tenants.h"
@@ -29,14 +30,15 @@ struct Reply {
 class Grants {
  public:
   // `client`: its number, by which the pool's lanes share out devices. `leases`: what all clients
-  // have leased; null: nobody counts.
+  // have leased; null: nobody counts. `descriptors`: the tenants' shares; the same.
   Grants(pool::PoolImpl& pool, SharedSpaces& spaces, Access access = {}, std::uint64_t client = 0,
-         pool::LeaseBudget* leases = nullptr)
+         pool::LeaseBudget* leases = nullptr, DescriptorShares* descriptors = nullptr)
       : pool_(pool),
         shared_(spaces),
         access_(std::move(access)),
         client_(client),
-        leases_(pool.memory_bytes() / ipc::kClientLeaseDivisor, leases) {}
+        leases_(pool.memory_bytes() / ipc::kClientLeaseDivisor, leases),
+        descriptors_(descriptors) {}
 
   // `descriptors`: those that came with the question, as many as MayBring allows. kInvalid: it
   // makes no sense. kNoSpace: the client has as many as it may have. kForbidden: it is of no
@@ -65,18 +67,21 @@ class Grants {
   Result<Reply> Keep(std::shared_ptr<SessionRegion> region);
   Result<Reply> RemoveRegion(std::span<const std::byte> question);
   Result<Reply> Info() const;
+  Result<SharedLimit::Taken> Take(std::size_t descriptors);
 
   pool::PoolImpl& pool_;
   SharedSpaces& shared_;
   const Access access_;
   const std::uint64_t client_;
   pool::LeaseBudget leases_;
+  DescriptorShares* const descriptors_;
   std::set<std::uint32_t> lent_spaces_;  // the pool's ids of those whose memory the client may map
   std::vector<GrantedSpace> spaces_;     // by the client's numbers
   Regions regions_;
   std::uint64_t region_bytes_ = 0;
   std::uint32_t next_number_ = 1;  // of a channel or a region: none is used twice
   Channels channels_;
+  std::map<std::uint32_t, SharedLimit::Taken> channel_descriptors_;
 };
 
 }  // namespace kvpool::server

@@ -51,7 +51,10 @@ Result<void> RemoveStale(const std::filesystem::path& path) {
 Server::Server(pool::PoolImpl& pool, ServerOptions options)
     : pool_(pool),
       options_(std::move(options)),
-      spaces_(pool),
+      places_(ipc::kMaxClients, std::max<std::size_t>(1, pool.tenants().size())),
+      operator_places_(ipc::kMaxOperators, 1),
+      descriptors_(pool.tenants().size()),
+      spaces_(pool, SharedSpaces::MostByDescriptors(), &descriptors_),
       leases_(pool.memory_bytes() / ipc::kAllLeasesDivisor) {}
 
 Result<std::unique_ptr<Server>> Server::Listen(pool::PoolImpl& pool, ServerOptions options) {
@@ -125,10 +128,32 @@ Result<void> Server::Change(std::span<const TenantConfig> tenants) {
   tenants_ = std::move(*changed);
   pool_.ChangeTenants(tenants);
   for (const auto& session : sessions_) {
-    const auto access = AccessOf(session->peer());
+    auto access = AccessOf(session->peer());
+    if (access) access->only_asks = session->access().only_asks;
     if (!access || *access != session->access()) session->SendAway();
   }
   return {};
+}
+
+// Whoever looks after the daemon can ask it also when its clients have taken all there is for them.
+Result<void> Server::Admit(SessionParts& parts, bool is_operator) {
+  const ClientTenant& tenant = parts.access.tenant;
+  const bool may_use = parts.access.MayUse().has_value();
+  if (may_use) parts.place = TakeFrom(places_, tenant, 1);
+  if (parts.place) {
+    auto connection = descriptors_.Take(tenant, DescriptorShares::kOfConnection);
+    if (connection) parts.connection = std::move(*connection);
+    if (connection) return {};
+    parts.place = nullptr;
+    if (!is_operator) return tl::unexpected(connection.error());
+  }
+  parts.access.only_asks = may_use;
+  if (is_operator) parts.place = TakeFrom(operator_places_, {}, 1);
+  if (parts.place) return {};
+  const std::string of = tenant.number == 0 ? "" : fmt::format(" of tenant \"{}\"", tenant.name);
+  return Fail(Status::kNoSpace,
+              fmt::format("the daemon takes {} clients, and no more{} now: close one",
+                          ipc::kMaxClients, of));
 }
 
 void Server::Accept() {
@@ -140,23 +165,24 @@ void Server::Accept() {
                      .stop = stop_.get(),
                      .log = options_.log,
                      .roster = &roster_,
-                     .leases = &leases_};
+                     .leases = &leases_,
+                     .descriptors = &descriptors_};
   const auto peer = options_.peer(socket.get());
   if (!peer) return;
   parts.peer = *peer;
+  const bool is_operator = peer->uid == 0 || peer->uid == ::geteuid();
+  // Who is refused holds a thread for as long as a hello may take.
+  const std::size_t most = 2 * ipc::kMaxClients + (is_operator ? 2 * ipc::kMaxOperators : 0);
+  if (sessions_.size() >= most) return;
   auto access = AccessOf(*peer);
   if (access) parts.access = std::move(*access);
-  if (!access) {
-    parts.refusal = access.error().message;
-  } else if (sessions_.size() >= ipc::kMaxClients) {
-    parts.refusal = "the daemon has 64 clients and takes no more: close one";
-  }
-  if (peer->uid == 0 || peer->uid == ::geteuid()) parts.status = options_.status;
+  const auto admitted =
+      access ? Admit(parts, is_operator) : Result<void>(tl::unexpected(access.error()));
+  if (!admitted) parts.refusal = admitted.error().message;
+  if (is_operator) parts.status = options_.status;
   const std::string& tenant = parts.access.tenant.name;
   parts.client = fmt::format("{} (user {}{})", peer->pid, peer->uid,
                              tenant.empty() ? "" : fmt::format(", tenant \"{}\"", tenant));
-  // Who is refused holds a thread for as long as a hello may take.
-  if (sessions_.size() >= 2 * ipc::kMaxClients) return;
   sessions_.push_back(std::make_unique<Session>(std::move(socket), std::move(parts)));
 }
 

@@ -13,8 +13,10 @@
 
 #include "base/descriptor.h"
 #include "base/log_event.h"
+#include "base/shared_limit.h"
 #include "pool/lease_budget.h"
 #include "pool/pool_impl.h"
+#include "server/descriptor_shares.h"
 #include "server/roster.h"
 #include "server/shared_spaces.h"
 #include "server/tenants.h"
@@ -31,6 +33,7 @@ struct ServerOptions {
 };
 
 class Session;
+struct SessionParts;
 
 // Threads: its owner's, but for stop and clients.
 class Server {
@@ -58,11 +61,15 @@ class Server {
   Result<void> Bind();
   void Accept();
   Result<Access> AccessOf(const Peer& peer) const;
+  Result<void> Admit(SessionParts& parts, bool is_operator);
   void Reap();
 
   pool::PoolImpl& pool_;
   const ServerOptions options_;
   Tenants tenants_;
+  SharedLimit places_;  // of clients
+  SharedLimit operator_places_;
+  DescriptorShares descriptors_;
   SharedSpaces spaces_;
   Roster roster_;
   pool::LeaseBudget leases_;  // of all clients

@@ -29,7 +29,8 @@ Session::Session(Descriptor socket, SessionParts parts)
     : parts_(std::move(parts)),
       away_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       socket_(std::move(socket)),
-      grants_(*parts_.pool, *parts_.spaces, parts_.access, parts_.client_number, parts_.leases),
+      grants_(*parts_.pool, *parts_.spaces, parts_.access, parts_.client_number, parts_.leases,
+              parts_.descriptors),
       thread_([this] { Run(); }) {}
 
 Session::~Session() { thread_.join(); }
@@ -168,7 +169,10 @@ Session::End Session::ReceiveMessages() {
                                          got, descriptors_);
   received_.resize(before + got);
   if (received == ipc::Received::kEnd) return kLeft;
-  if (received == ipc::Received::kTooMany) return Broke("too many descriptors");
+  // None is kept for long: there is one message at a time, and no type comes with more than one.
+  if (received == ipc::Received::kTooMany || descriptors_.size() > 1) {
+    return Broke("too many descriptors");
+  }
   std::size_t at = 0;
   while (received_.size() - at >= sizeof(ipc::MessageHeader)) {
     const auto all = std::span<const std::byte>(received_).subspan(at);

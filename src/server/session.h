@@ -29,9 +29,12 @@ struct SessionParts {
   int stop = -1;        // readable: end, when what is in flight has ended
   std::string refusal;  // not empty: this is all that the client is told
   Log log;
-  std::string client;                   // who it is, for the log
-  Roster* roster = nullptr;             // null: nobody keeps one
-  pool::LeaseBudget* leases = nullptr;  // of all clients; null: nobody counts
+  std::string client;                       // who it is, for the log
+  Roster* roster = nullptr;                 // null: nobody keeps one
+  pool::LeaseBudget* leases = nullptr;      // of all clients; null: nobody counts
+  DescriptorShares* descriptors = nullptr;  // the tenants'; the same
+  SharedLimit::Taken place;                 // among the clients
+  SharedLimit::Taken connection;            // its descriptors
   // What the daemon says of itself, for operators. Empty: this client is none.
   std::function<std::string()> status;
 };

@@ -12,11 +12,13 @@
 #include "kvpool/channel.h"
 #include "mem/region.h"
 #include "pool/pool_impl.h"
+#include "server/descriptor_shares.h"
 
 namespace kvpool::server {
 
 // A client's memory, mapped here: of its host, or on a GPU.
 struct SessionRegion {
+  SharedLimit::Taken descriptor;
   std::unique_ptr<mem::Region> memory;       // null: it is on a GPU
   std::shared_ptr<Memory> registered;        // with the devices; null: arguments
   std::unique_ptr<gpu::ImportedMemory> gpu;  // null: it is the host's

@@ -19,7 +19,9 @@ class SharedSpace::Keys final : public pool::KeyWatcher {
     writer_->Remove(key);
   }
   std::shared_ptr<ipc::SharedTable> table() {
+    std::shared_ptr<ipc::SharedTable> former;  // goes last: the pool's lanes may wait for the lock
     MutexLock lock(mutex_);
+    former = writer_->TakeFormer();
     return writer_->table();
   }
 
@@ -28,27 +30,21 @@ class SharedSpace::Keys final : public pool::KeyWatcher {
   const std::unique_ptr<ipc::PresenceWriter> writer_ KVPOOL_GUARDED_BY(mutex_);
 };
 
-Result<std::shared_ptr<SharedSpace>> SharedSpace::Make(pool::PoolImpl& pool, Space space) {
-  std::shared_ptr<SharedSpace> made(new SharedSpace(pool, space));
-  // Nobody can choose keys that crowd a table without having seen it.
-  std::uint64_t seed = 0;
-  [[maybe_unused]] const ssize_t got = ::getrandom(&seed, sizeof seed, 0);
-  auto writer = ipc::PresenceWriter::Make(seed);
-  if (!writer) return tl::unexpected(writer.error());
-  made->keys_ = std::make_shared<Keys>(std::move(*writer));
-  return made;
-}
-
 SharedSpace::~SharedSpace() {
   if (keys_) pool_.StopSharing(space_, *keys_);
   pool_.CloseSpace(space_);
 }
 
 Result<std::shared_ptr<ipc::SharedTable>> SharedSpace::Table() {
-  {
-    MutexLock lock(filling_);
-    if (!filled_) pool_.ShareSpace(space_, keys_);
-    filled_ = true;
+  MutexLock lock(mutex_);
+  if (!keys_) {
+    // Nobody can choose keys that crowd a table without having seen it.
+    std::uint64_t seed = 0;
+    [[maybe_unused]] const ssize_t got = ::getrandom(&seed, sizeof seed, 0);
+    auto writer = ipc::PresenceWriter::Make(seed, pool_.BlocksOf(space_));
+    if (!writer) return tl::unexpected(writer.error());
+    keys_ = std::make_shared<Keys>(std::move(*writer));
+    pool_.ShareSpace(space_, keys_);
   }
   auto table = keys_->table();
   if (table) return table;
@@ -60,8 +56,25 @@ std::size_t SharedSpaces::MostByDescriptors() {
   return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur / 4 : 256;
 }
 
-Result<std::shared_ptr<SharedSpace>> SharedSpaces::Open(const SpaceSpec& spec) {
+Result<std::shared_ptr<SharedSpace>> SharedSpaces::Open(const SpaceSpec& spec,
+                                                        const ClientTenant& tenant) {
   MutexLock lock(mutex_);
+  auto opened = OpenLocked(spec);
+  if (!opened || descriptors_ == nullptr) return opened;
+  const std::pair place{tenant.number, (*opened)->space().id};
+  const auto there = held_.find(place);
+  auto held = there == held_.end() ? nullptr : there->second.lock();
+  if (!held) {
+    auto descriptor = descriptors_->Take(tenant, DescriptorShares::kOfSpace);
+    if (!descriptor) return tl::unexpected(descriptor.error());
+    held = std::make_shared<Held>(Held{*opened, std::move(*descriptor)});
+    std::erase_if(held_, [](const auto& one) { return one.second.expired(); });
+    held_[place] = held;
+  }
+  return std::shared_ptr<SharedSpace>(held, held->shared.get());
+}
+
+Result<std::shared_ptr<SharedSpace>> SharedSpaces::OpenLocked(const SpaceSpec& spec) {
   const auto space = pool_.OpenSpace(spec);
   if (!space) return tl::unexpected(space.error());
   const auto there = open_.find(space->id);
@@ -78,9 +91,9 @@ Result<std::shared_ptr<SharedSpace>> SharedSpaces::Open(const SpaceSpec& spec) {
                     "or raise its limit of open files (LimitNOFILE)",
                     most_));
   }
-  auto made = SharedSpace::Make(pool_, *space);
-  if (made) open_[space->id] = *made;
-  return made;
+  auto opened = std::make_shared<SharedSpace>(pool_, *space);
+  open_[space->id] = opened;
+  return opened;
 }
 
 }  // namespace kvpool::server

@@ -110,6 +110,11 @@ Result<GrantedSpec> Access::Grant(SpaceSpec spec) const {
 }
 
 Result<void> Access::MayUse() const {
+  if (only_asks) {
+    return Fail(Status::kNoSpace,
+                "the daemon has as many clients as it takes, and this one may ask for information "
+                "only: close another");
+  }
   if (!tenants || tenant.number != 0) return {};
   return Fail(
       Status::kForbidden,

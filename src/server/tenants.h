@@ -48,12 +48,13 @@ struct Access {
   ClientTenant tenant;
   std::vector<std::string> readable;  // the owners of other spaces that it may read
   bool sees_all = true;               // of the information on tenants
+  bool only_asks = false;             // the daemon has as many clients as it takes
 
   // What becomes of a spec that the client names. Another tenant's space is for reading, at most;
   // where it may not be read, the client gets one that belongs to it alone and stays empty: what is
-  // asked of it goes the way of any key that is absent. kInvalid, kForbidden.
+  // asked of it goes the way of any key that is absent. kInvalid, or as MayUse.
   Result<GrantedSpec> Grant(SpaceSpec spec) const;
-  // kForbidden: the client may ask for information only.
+  // kForbidden, kNoSpace: the client may ask for information only.
   Result<void> MayUse() const;
 
   friend bool operator==(const Access&, const Access&) = default;

@@ -1,30 +1,18 @@
 #include "tests/sim/simulation.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <set>
 #include <string_view>
 #include <utility>
 
 #include "base/check.h"
 #include "base/limits.h"
-#include "device/absent.h"
 
 namespace kvpool::sim {
 namespace {
 
-constexpr std::uint64_t kPoolId = 7;
-constexpr std::size_t kMostStaging = 256 << 20;
 // Turns without an end: nothing that ends at all takes as many.
 constexpr int kMostTurns = 200'000;
-
-// The staging of all lanes of one pool after the other. Address space; pages come when touched.
-std::byte* Staging() {
-  static auto* memory = static_cast<std::byte*>(std::aligned_alloc(kIoAlignment, kMostStaging));
-  return memory;
-}
 
 std::string KeyName(Random& random, std::uint32_t key) {
   std::string name = fmt::format("key {}", key);
@@ -41,25 +29,15 @@ Simulation::Simulation(std::uint64_t seed, const SimOptions& options)
       oracle_(seed),
       rack_(world_, scenario_),
       dormant_(oracle_, rack_),
-      detacher_(rack_, scenario_.others_stay) {
+      assembly_(world_, scenario_, rack_, dormant_) {
   const auto spaces = static_cast<std::uint32_t>(scenario_.spaces.size());
   for (std::uint32_t key = 0; key < scenario_.keys; ++key) {
     oracle_.AddKey(key % spaces, KeyName(world_.random, key));
   }
   checker_plan_.most_in_flight = 1;
-  if (scenario_.real_catalog && scenario_.catalog) {
-    std::string name = (std::filesystem::temp_directory_path() / "kvpool-sim-XXXXXX").string();
-    KVPOOL_CHECK(::mkdtemp(name.data()) != nullptr);
-    folder_ = name;
-    KVPOOL_CHECK(catalog::Catalog::Create(folder_ / "catalog", kPoolId).has_value());
-  }
 }
 
-Simulation::~Simulation() {
-  ClearAway();
-  std::error_code ignored;
-  if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
-}
+Simulation::~Simulation() { ClearAway(); }
 
 Outcome Simulation::Run() {
   for (std::uint32_t life = 0; life < scenario_.lives && world_.failed().empty(); ++life) {
@@ -97,55 +75,13 @@ void Simulation::PlanCrash(bool last) {
   });
 }
 
-std::unique_ptr<catalog::Catalog> Simulation::OpenCatalog() {
-  if (!scenario_.catalog) return nullptr;
-  std::unique_ptr<catalog::Catalog> inner;
-  if (folder_.empty()) {
-    inner = MakeMemoryCatalog(catalog_state_);
-  } else {
-    auto opened = catalog::Catalog::Open(folder_ / "catalog", kPoolId);
-    KVPOOL_CHECK(opened.has_value());
-    inner = std::move(*opened);
-  }
-  return MakeSimCatalog(world_, std::move(inner), scenario_.catalog_error);
-}
-
 void Simulation::Open() {
-  pool::PoolParts parts{.config = scenario_.config, .clock = &world_.clock, .threads = false};
-  for (std::size_t i = 0; i < rack_.size(); ++i) {
-    parts.config.devices[i] = rack_.config(i);
-    parts.devices.push_back({rack_.config(i), nullptr});
-    if (rack_.away(i)) {
-      parts.devices.back().device = device::MakeAbsent(rack_.config(i), "made up");
-      parts.devices.back().absent = "it is away: bring it back";
-    } else {
-      parts.devices.back().device = rack_.drive(i).Open();
-    }
-  }
-  for (TenantConfig& tenant : parts.config.tenants) {
-    if (!tenant.quota_bytes || !world_.random.Chance(0.3)) continue;
-    tenant.quota_bytes = std::max(kSlabBytes, *tenant.quota_bytes / 2);
-  }
-  parts.catalog = OpenCatalog();
-  if (parts.catalog) LookAtRows(*parts.catalog);
-  parts.make_drive = [this](std::size_t place, const DeviceConfig& config, std::uint64_t) {
+  pool_ = assembly_.Open([this](std::size_t place, const DeviceConfig& config, std::uint64_t) {
     return caretaker_->MakeDrive(place, config);
-  };
-  parts.detacher = &detacher_;
-  staging_given_ = 0;
-  parts.staging = [this] {
-    const std::size_t bytes = std::size_t{scenario_.staging_buffers} * kMaxUnitBytes;
-    KVPOOL_CHECK(staging_given_ + bytes <= kMostStaging);
-    staging_given_ += bytes;
-    return std::span(Staging() + staging_given_ - bytes, bytes);
-  };
-  parts.log = [this](const LogEvent&) { world_.Note("the pool says something"); };
-  auto pool = pool::PoolImpl::Open(std::move(parts));
-  KVPOOL_CHECK(pool.has_value());
-  pool_ = std::move(*pool);
+  });
   quotas_.Begin(*pool_);
   setting_.reset(
-      new Setting{world_, oracle_, scenario_, *pool_, rack_, dormant_, catalog_state_, {}, 0});
+      new Setting{world_, oracle_, scenario_, *pool_, rack_, dormant_, assembly_.catalog(), {}, 0});
   caretaker_ = std::make_unique<Caretaker>(*setting_, scenario_.care);
   for (const SpaceSpec& spec : scenario_.spaces) {
     setting_->spaces.push_back(pool_->OpenSpace(spec).value());
@@ -160,16 +96,6 @@ void Simulation::Open() {
     clients_.push_back(std::make_unique<Client>(*setting_, plan, std::move(channel)));
   }
   checker_ = std::make_unique<Client>(*setting_, checker_plan_, pool_->OpenChannel({}).value());
-}
-
-void Simulation::LookAtRows(catalog::Catalog& catalog) {
-  std::vector<std::uint32_t> space_ids;
-  for (const SpaceSpec& spec : scenario_.spaces) space_ids.push_back(catalog.SpaceId(spec).value());
-  std::vector<catalog::BlockRow> rows;
-  const auto skipped =
-      catalog.Load([&](catalog::BlockRow&& row) { rows.push_back(std::move(row)); });
-  KVPOOL_CHECK(skipped.has_value());
-  dormant_.Look(rows, space_ids);
 }
 
 bool Simulation::Present(std::uint32_t key) const {
@@ -361,7 +287,7 @@ bool Simulation::Spills() const {
 void Simulation::CheckRows() {
   if (scenario_.catalog_error > 0) return;
   std::set<std::pair<std::uint32_t, std::string_view>> keys;
-  for (const auto& [generation, row] : catalog_state_.rows) {
+  for (const auto& [generation, row] : assembly_.catalog().rows) {
     if (keys.emplace(row.space, row.key).second) continue;
     world_.Fail(Failure::kOther,
                 fmt::format("block {} is recorded beside an older one of its key", generation));

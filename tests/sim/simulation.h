@@ -2,22 +2,18 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "catalog/catalog.h"
 #include "pool/pool_impl.h"
+#include "tests/sim/assembly.h"
 #include "tests/sim/caretaker.h"
 #include "tests/sim/client.h"
-#include "tests/sim/detacher.h"
 #include "tests/sim/dormant.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/quotas.h"
 #include "tests/sim/rack.h"
 #include "tests/sim/scenario.h"
-#include "tests/sim/sim_catalog.h"
 #include "tests/sim/world.h"
 
 namespace kvpool::sim {
@@ -57,8 +53,6 @@ class Simulation {
   bool TurnUntil(Done&& done, const char* what);
   bool Over() const { return world_.crashed() || !world_.failed().empty(); }
   bool Present(std::uint32_t key) const;
-  std::unique_ptr<catalog::Catalog> OpenCatalog();
-  void LookAtRows(catalog::Catalog& catalog);
   bool Spills() const;
   void CheckRows();
 
@@ -68,10 +62,7 @@ class Simulation {
   Oracle oracle_;
   Rack rack_;
   Dormant dormant_;
-  SimDetacher detacher_;
-  CatalogState catalog_state_;
-  std::filesystem::path folder_;  // of the real catalog
-  std::size_t staging_given_ = 0;
+  Assembly assembly_;
   std::uint64_t crashes_ = 0;
   std::uint64_t requests_ = 0;
   bool power_cut_ = false;

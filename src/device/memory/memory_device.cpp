@@ -1,7 +1,5 @@
 #include "device/memory/memory_device.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cstring>
 #include <optional>
@@ -103,7 +101,7 @@ class MemoryDevice final : public Device {
     traits_.mapped = true;
     traits_.volatile_bytes = true;
     bytes_.common = region_->bytes();
-    if (!options.lends) return;
+    if (!options.lent_memories) return;
     if (region_->page_kind() == mem::PageKind::kHuge) {
       traits_.description += ", not lent to clients";
       return;
@@ -111,7 +109,8 @@ class MemoryDevice final : public Device {
     owned_.emplace(region_->bytes(),
                    OwnedPages::Options{.numa_node = region_->numa_node(),
                                        .lock = region_->locked(),
-                                       .most_owners = MostOwners(options.capacity_bytes)});
+                                       .most_owners = MostOwners(options.capacity_bytes),
+                                       .lent_memories = options.lent_memories});
     bytes_.owned = &*owned_;
   }
 
@@ -131,14 +130,10 @@ class MemoryDevice final : public Device {
   }
 
  private:
-  // Each takes a descriptor, and addresses for all of the device, for as long as the device is
-  // open.
+  // Each takes addresses for all of the device.
   static std::size_t MostOwners(std::uint64_t capacity_bytes) {
     constexpr std::uint64_t kMostAddresses = std::uint64_t{1} << 44;  // an eighth of a process'
-    rlimit limit{};
-    const bool known = ::getrlimit(RLIMIT_NOFILE, &limit) == 0;
-    return std::min<std::uint64_t>(known ? limit.rlim_cur / 8 : 128,
-                                   kMostAddresses / capacity_bytes);
+    return kMostAddresses / capacity_bytes;
   }
 
   std::unique_ptr<mem::Region> region_;

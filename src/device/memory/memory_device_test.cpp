@@ -25,7 +25,9 @@ bool AllAre(std::span<const std::byte> bytes, int value) {
 class LendingMemory : public testing::Test {
  protected:
   void SetUp() override {
-    auto device = OpenMemoryDevice({.name = "ram", .capacity_bytes = kCapacity, .lends = true});
+    auto device = OpenMemoryDevice({.name = "ram",
+                                    .capacity_bytes = kCapacity,
+                                    .lent_memories = std::make_shared<SharedLimit>(8, 1)});
     ASSERT_TRUE(device) << device.error().message;
     device_ = std::move(*device);
     if (device_->Lent(1) == nullptr) GTEST_SKIP() << device_->traits().description;
@@ -161,6 +163,24 @@ TEST(OwnedPagesTest, AForgottenOwnerMakesRoomForAnother) {
   EXPECT_EQ(pages.At(0), region->bytes().data());
   ASSERT_TRUE(pages.Own(0, 4096, 2));
   EXPECT_NE(pages.Of(2), nullptr);
+}
+
+TEST(OwnedPagesTest, AnOwnerHasNoMemoryThatIsKeptForThoseOfAnotherParty) {
+  const auto region = std::move(*mem::Region::Make({.bytes = 2 * kSlabBytes, .shareable = false}));
+  if (region->page_kind() == mem::PageKind::kHuge) GTEST_SKIP() << "on reserved hugepages";
+  const auto limit = std::make_shared<SharedLimit>(4, 2);  // one for each, two for who comes first
+  OwnedPages pages(region->bytes(), {.most_owners = 100, .lent_memories = limit});
+  OwnedPages others(region->bytes(), {.most_owners = 100, .lent_memories = limit});
+  EXPECT_NE(pages.Of(1), nullptr);
+  EXPECT_NE(pages.Of(2), nullptr);
+  EXPECT_NE(others.Of(1), nullptr);
+  EXPECT_EQ(others.Of(2), nullptr) << "all devices have one limit";
+  EXPECT_EQ(pages.Of(3), nullptr);
+  const std::uint32_t of_another = (1u << kOwnerBits) + 1;
+  EXPECT_NE(pages.Of(of_another), nullptr);
+  EXPECT_EQ(pages.Of(of_another + 1), nullptr);
+  pages.Forget(2);
+  EXPECT_NE(pages.Of(of_another + 1), nullptr);
 }
 
 TEST(OwnedPagesTest, WhoeverIsOneTooManyHasItsBytesWhereNobodyLooks) {

@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include "device/device.h"
+
 namespace kvpool::device {
 namespace {
 
@@ -67,12 +69,18 @@ void OwnedPages::Empty(std::uint64_t slab) {
 const mem::LentMemory* OwnedPages::Of(std::uint32_t owner) {
   MutexLock lock(lent_mutex_);
   const auto found = lent_.find(owner);
-  if (found != lent_.end()) return found->second.get();
+  if (found != lent_.end()) return found->second.memory.get();
   if (lent_.size() >= options_.most_owners) return nullptr;
+  SharedLimit::Taken place;
+  if (options_.lent_memories) {
+    place = options_.lent_memories->Hold(PartyOf(owner), 1);
+    if (!place) return nullptr;
+  }
   auto made = mem::LentMemory::Make(
       {.bytes = common_.size(), .numa_node = options_.numa_node, .lock = options_.lock});
   if (!made) return nullptr;
-  return (lent_[owner] = std::move(*made)).get();
+  Lent& lent = lent_[owner] = {std::move(*made), std::move(place)};
+  return lent.memory.get();
 }
 
 void OwnedPages::Trim(std::uint32_t owner) {

@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/mutex.h"
+#include "base/shared_limit.h"
 #include "mem/lent_memory.h"
 
 namespace kvpool::device {
@@ -27,6 +28,8 @@ class OwnedPages {
     int numa_node = -1;
     bool lock = true;
     std::size_t most_owners = 0;  // with memory of their own
+    // Of those of all devices, as many as there are for the party of an owner. Null: any number.
+    std::shared_ptr<SharedLimit> lent_memories = {};
   };
   // `common`: all pages there, private, on no reserved hugepages. Outlives this.
   OwnedPages(std::span<std::byte> common, const Options& options);
@@ -41,11 +44,15 @@ class OwnedPages {
   const mem::LentMemory* Of(std::uint32_t owner);
   // Gives back pages that borrowers made in an owner's memory by reading behind others' slabs.
   void Trim(std::uint32_t owner);
-  // The owner's slabs are nobody's, and empty; its memory goes as soon as no borrower has it. Nobody
-  // reads or writes there. Looks at every slab.
+  // The owner's slabs are nobody's, and empty; its memory goes as soon as no borrower has it.
+  // Nobody reads or writes there. Looks at every slab.
   void Forget(std::uint32_t owner);
 
  private:
+  struct Lent {
+    std::unique_ptr<mem::LentMemory> memory;
+    SharedLimit::Taken place;
+  };
   bool Move(std::uint64_t slab, std::uint32_t owner);
   void Empty(std::uint64_t slab);
   Mutex& MutexOf(std::uint64_t slab) { return mutexes_[slab % mutexes_.size()]; }
@@ -56,7 +63,7 @@ class OwnedPages {
   std::vector<std::atomic<std::byte*>> bases_;      // by slab: where offset 0 would lie
   std::array<Mutex, 16> mutexes_;                   // of a slab's change of hands
   Mutex lent_mutex_;
-  std::map<std::uint32_t, std::unique_ptr<mem::LentMemory>> lent_ KVPOOL_GUARDED_BY(lent_mutex_);
+  std::map<std::uint32_t, Lent> lent_ KVPOOL_GUARDED_BY(lent_mutex_);
 };
 
 }  // namespace kvpool::device
