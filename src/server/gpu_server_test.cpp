@@ -393,6 +393,7 @@ TEST_F(GpuGrantsTest, TheyTakeTheTenantsDescriptors) {
   EXPECT_EQ(Ask(Question(bytes), memory.region->fd()), Status::kNoSpace);
   grants_->TakeBack();
   EXPECT_EQ(Ask(Question(bytes), memory.region->fd()), Status::kOk);
+  grants_.reset();  // the shares outlive it
 }
 
 // Whose memory bytes are of that anybody may have, nobody knows.
