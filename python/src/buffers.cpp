@@ -88,6 +88,7 @@ void Buffers::AddBlock(py::handle block) {
 void Buffers::AddBuffer(py::handle buffer) {
   if (py::isinstance<RawSegment>(buffer)) {
     const auto& raw = buffer.cast<const RawSegment&>();
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
     return Add({reinterpret_cast<std::byte*>(raw.address), raw.nbytes, raw.kind}, buffer);
   }
   if (AddView(buffer)) return;

@@ -91,6 +91,7 @@ Result<TensorMemory> ReadCudaArray(py::handle array) {
                 "is not contiguous: give its contiguous runs one by one, as a sequence of buffers");
   }
   TensorMemory memory;
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
   memory.data = reinterpret_cast<void*>(fields->data.first);
   memory.bytes = *bytes;
   memory.read_only = fields->data.second;

@@ -12,6 +12,7 @@ Result<void> AwaitStream(const std::byte* address, std::uintptr_t stream,
   const auto context = CudaContext::Around(*call, address);
   if (!context) return tl::unexpected(context.error());
   const CudaContext::Current current(**context);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
   const cuda::Code code = call->stream_synchronize(reinterpret_cast<cuda::Stream>(stream));
   if (code != cuda::kSuccess) return cuda::Refused(*call, "cuStreamSynchronize", code);
   return {};

@@ -46,6 +46,7 @@ class CudaImport final : public ImportedMemory {
                               "see this GPU, and that the memory is there",
                               cuda::Words(context->call, "cuIpcOpenMemHandle", code)));
     }
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
     auto* const data = reinterpret_cast<std::byte*>(address);
     std::unique_ptr<ImportedMemory> opened(new CudaImport(context, {data, bytes}));
     const CudaMemory memory = context->MemoryAround(data);

@@ -176,6 +176,7 @@ void Unmap(Place at) {
     }
   }
   munmap(at->second.behind, at->second.bytes);
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
   munmap(reinterpret_cast<void*>(at->first), at->second.bytes);
   close(at->second.memfd);
   state.allocations.erase(at);

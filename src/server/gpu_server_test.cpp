@@ -380,6 +380,22 @@ TEST_F(GpuGrantsTest, TheyCountAsRegions) {
   EXPECT_EQ(Ask(Question(bytes), memory.region->fd()), Status::kOk);
 }
 
+TEST_F(GpuGrantsTest, TheyTakeTheTenantsDescriptors) {
+  Serve(GpuPool(dir_));
+  DescriptorShares shares(0, 2);
+  spaces_.emplace(daemon_->pool());
+  grants_.emplace(daemon_->pool(), *spaces_, Access{}, 0, nullptr, &shares);
+  const GpuMemory memory;
+  const std::uint64_t bytes = memory.region->bytes().size();
+  EXPECT_EQ(Ask(Question(bytes), memory.region->fd()), Status::kOk);
+  EXPECT_EQ(Ask(Question(2 * bytes), memory.region->fd()), Status::kInvalid);  // and takes none
+  EXPECT_EQ(Ask(Question(bytes), memory.region->fd()), Status::kOk);
+  EXPECT_EQ(Ask(Question(bytes), memory.region->fd()), Status::kNoSpace);
+  grants_->TakeBack();
+  EXPECT_EQ(Ask(Question(bytes), memory.region->fd()), Status::kOk);
+  grants_.reset();  // the shares outlive it
+}
+
 // Whose memory bytes are of that anybody may have, nobody knows.
 TEST_F(GpuGrantsTest, WithTenantsAHandleIsADescriptor) {
   Config config = GpuPool(dir_);
