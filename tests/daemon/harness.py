@@ -131,8 +131,9 @@ def load(daemon, seed, seconds):
     return process
 
 
-def counts_of(process):
-    out, _ = process.communicate(timeout=PATIENCE_S)
+def counts_of(process, within_s=0):
+    """within_s: how long its load goes on at most."""
+    out, _ = process.communicate(timeout=within_s + PATIENCE_S)
     return process.returncode, json.loads(out.splitlines()[-1])
 
 

@@ -13,14 +13,15 @@ KILLS = int(os.environ.get("KVPOOL_KILLS", 12))
 class Robust(DaemonTest):
     def test_clients_killed_in_the_middle_leave_nothing(self):
         before = self.daemon.holdings()
-        steady = load(self.daemon, 1, 1 + 0.15 * KILLS)
+        steady_s = 1 + 0.15 * KILLS
+        steady = load(self.daemon, 1, steady_s)
         for seed in range(KILLS):
             victim = load(self.daemon, 100 + seed, 60)
             time.sleep(random.random() * 0.1)
             victim.kill()
             victim.wait()
             victim.stdout.close()
-        code, counts = counts_of(steady)
+        code, counts = counts_of(steady, steady_s)
         self.assertEqual((code, counts["wrong"], counts["cancelled"]), (0, 0, 0), counts)
         self.assertGreater(counts["fetched"], 0)
         self.assert_leaves_nothing(before)
