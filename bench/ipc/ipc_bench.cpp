@@ -6,18 +6,18 @@
 #include <fmt/format.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <thread>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "bench/ipc/child.h"
 #include "kvpool/pool.h"
 #include "pool/pool_impl.h"
 #include "server/server.h"
@@ -177,53 +177,33 @@ class User {
   std::uint64_t leased_bytes_ = 0;
 };
 
-// The client's process: a letter in, a number out.
-[[noreturn]] void BeClient(int orders, const Config& config) {
-  char order = 0;
-  if (read(orders, &order, 1) != 1) _exit(1);  // the daemon listens
-  const auto pool = Must(Pool::Open(config));
-  User user(*pool);
-  for (double answer = 0;;) {
-    if (write(orders, &answer, sizeof answer) != sizeof answer) _exit(1);
-    if (read(orders, &order, 1) != 1) _exit(0);
-    if (order == 'g') answer = user.Get();
-    if (order == 'l') answer = user.Lease();
-    if (order == 'b') answer = user.leased_bytes();
-    if (order == 'c') answer = CpuSeconds();
-    if (order == 'm') answer = user.Match();
-    if (order == '1') answer = user.GetOne();
-    if (order == 'w') answer = static_cast<double>(user.wrong());
-  }
-}
+using RemoteUser = Child<double>;
 
-// The other end.
-class RemoteUser {
- public:
-  // Forks.
-  explicit RemoteUser(const Config& config) {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) std::abort();
-    if (fork() == 0) {
-      close(pair[0]);
-      BeClient(pair[1], config);
+// The client's process. 'h': begins.
+RemoteUser::Life ClientOf(const Config& config) {
+  const std::shared_ptr<Pool> pool = Must(Pool::Open(config));
+  const auto user = std::make_shared<User>(*pool);
+  return [pool, user](char order, int) -> double {
+    switch (order) {
+      case 'g':
+        return user->Get();
+      case 'l':
+        return user->Lease();
+      case 'b':
+        return user->leased_bytes();
+      case 'c':
+        return CpuSeconds();
+      case 'm':
+        return user->Match();
+      case '1':
+        return user->GetOne();
+      case 'w':
+        return static_cast<double>(user->wrong());
+      default:
+        return 0;
     }
-    close(pair[1]);
-    orders_ = pair[0];
-  }
-  ~RemoteUser() {
-    close(orders_);
-    wait(nullptr);
-  }
-  double Ask(char order) const {
-    double answer = 0;
-    if (write(orders_, &order, 1) != 1) std::abort();
-    if (read(orders_, &answer, sizeof answer) != sizeof answer) std::abort();
-    return answer;
-  }
-
- private:
-  int orders_ = -1;
-};
+  };
+}
 
 void Compare(User& here, const RemoteUser& there, int rounds) {
   std::vector<double> get_ratio, match_more, one_more, gbps;
@@ -319,7 +299,7 @@ int Main(int argc, char** argv) {
   Config client;
   client.socket = config.socket.empty() ? std::string(argv[1]) + ".sock" : config.socket.string();
   config.socket.clear();
-  const RemoteUser there(client);
+  const RemoteUser there([&] { return ClientOf(client); });
   const auto pool = Must(pool::OpenOwn(config, pool::LogOnStderr, pool::Lending::kToClients));
   const auto server = Must(server::Server::Listen(*pool, {.socket = client.socket}));
   const int stop = eventfd(0, EFD_CLOEXEC);

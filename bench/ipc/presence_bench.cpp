@@ -8,8 +8,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,12 +15,15 @@
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "bench/ipc/child.h"
 #include "kvpool/pool.h"
 #include "pool/pool_impl.h"
 #include "server/server.h"
@@ -37,6 +38,7 @@ const SpaceSpec kLarge{.model = "large", .dtype = "bf16", .layers = 1};
 const SpaceSpec kSmall{.model = "small", .dtype = "bf16", .layers = 1};
 
 using Answer = std::array<double, 4>;
+using Worker = Child<Answer>;
 
 template <class T>
 T Must(Result<T> result) {
@@ -70,6 +72,17 @@ void Do(Channel& channel, R& request) {
   }
 }
 
+// The keys of `count` blocks, so many at a time.
+void ForKeys(std::size_t count, const std::function<void(std::span<const Key>)>& use) {
+  for (std::size_t first = 0; first < count; first += kAtOnce) {
+    std::vector<std::string> names;
+    for (std::size_t i = first; i < std::min(first + kAtOnce, count); ++i) {
+      names.push_back(NameOf(i));
+    }
+    use(std::vector<Key>(names.begin(), names.end()));
+  }
+}
+
 // `count` blocks from the first on, all with the same bytes.
 void Put(Pool& pool, const SpaceSpec& spec, std::size_t count) {
   const auto channel = Must(pool.OpenChannel());
@@ -77,78 +90,22 @@ void Put(Pool& pool, const SpaceSpec& spec, std::size_t count) {
   const std::vector<Segment> segments(kAtOnce, {bytes.data(), kBlockBytes});
   PutRequest put;
   put.space = Must(pool.OpenSpace(spec));
-  for (std::size_t first = 0; first < count; first += kAtOnce) {
-    std::vector<std::string> names;
-    for (std::size_t i = first; i < std::min(first + kAtOnce, count); ++i) {
-      names.push_back(NameOf(i));
-    }
-    const std::vector<Key> keys(names.begin(), names.end());
+  ForKeys(count, [&](std::span<const Key> keys) {
     put.keys = keys;
     put.from = std::span(segments).first(keys.size());
     Do(*channel, put);
-  }
+  });
 }
 
 void DropAll(Pool& pool, const SpaceSpec& spec, std::size_t count) {
   const auto channel = Must(pool.OpenChannel());
   DropRequest drop;
   drop.space = Must(pool.OpenSpace(spec));
-  for (std::size_t first = 0; first < count; first += kAtOnce) {
-    std::vector<std::string> names;
-    for (std::size_t i = first; i < std::min(first + kAtOnce, count); ++i) {
-      names.push_back(NameOf(i));
-    }
-    const std::vector<Key> keys(names.begin(), names.end());
+  ForKeys(count, [&](std::span<const Key> keys) {
     drop.keys = keys;
     Do(*channel, drop);
-  }
+  });
 }
-
-// A child: an order in, an answer out.
-class Child {
- public:
-  using Life = std::function<Answer(char order, int orders)>;
-
-  // Forks. `life` begins when the daemon listens.
-  explicit Child(const std::function<Life()>& begin) {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) std::abort();
-    if (fork() == 0) {
-      close(pair[0]);
-      Live(pair[1], begin);
-    }
-    close(pair[1]);
-    orders_ = pair[0];
-  }
-  ~Child() {
-    close(orders_);
-    wait(nullptr);
-  }
-  void Order(char order) const {
-    if (write(orders_, &order, 1) != 1) std::abort();
-  }
-  Answer Wait() const {
-    Answer answer;
-    if (read(orders_, answer.data(), sizeof answer) != sizeof answer) std::exit(1);
-    return answer;
-  }
-  Answer Ask(char order) const {
-    Order(order);
-    return Wait();
-  }
-
- private:
-  [[noreturn]] static void Live(int orders, const std::function<Life()>& begin) {
-    Life life;
-    for (char order = 0; read(orders, &order, 1) == 1;) {
-      if (!life) life = begin();
-      const Answer answer = life(order, orders);
-      if (write(orders, answer.data(), sizeof answer) != sizeof answer) _exit(1);
-    }
-    _exit(0);
-  }
-  int orders_ = -1;
-};
 
 // Opens the large space as the only client that has it: seconds, and us of a match. 's': computes
 // for as long as it took, and does nothing else.
@@ -201,7 +158,7 @@ Answer Get(Channel& channel, Space space, int orders) {
   return {count, Percentile(us, 0.5), Percentile(us, 0.99), Percentile(us, 1)};
 }
 
-Child::Life Getter(const Config& config) {
+Worker::Life Getter(const Config& config) {
   struct User {
     std::unique_ptr<Pool> pool;
     std::unique_ptr<Channel> channel;
@@ -228,7 +185,7 @@ double TablesMiB() {
 }
 
 // What small gets come to while `work` is done.
-Answer Beside(const Child& getter, const std::function<void()>& work) {
+Answer Beside(const Worker& getter, const std::function<void()>& work) {
   getter.Order('g');
   work();
   return getter.Ask('e');
@@ -250,8 +207,8 @@ int Main(int argc, char** argv) {
   Config client;
   client.socket = config.socket.empty() ? std::string(argv[1]) + ".sock" : config.socket.string();
   config.socket.clear();
-  const Child opener([&] { return [&](char order, int) { return Open(client, order); }; });
-  const Child getter([&] { return Getter(client); });
+  const Worker opener([&] { return [&](char order, int) { return Open(client, order); }; });
+  const Worker getter([&] { return Getter(client); });
   const auto pool = Must(pool::OpenOwn(config, pool::LogOnStderr, pool::Lending::kToClients));
   const auto server = Must(server::Server::Listen(*pool, {.socket = client.socket}));
   const int stop = eventfd(0, EFD_CLOEXEC);

@@ -220,3 +220,15 @@ class DaemonTest(unittest.TestCase):
         code, counts = counts_of(load(self.daemon, 1, 0.3))
         self.assertEqual((code, counts["wrong"], counts["cancelled"]), (0, 0, 0))
         self.assertGreater(counts["fetched"], 0)
+
+
+class WatchedTest(DaemonTest):
+    """Whatever a test does, the daemon has nothing of it afterwards, and serves."""
+
+    def setUp(self):
+        super().setUp()
+        self.before = self.daemon.holdings()
+
+    def tearDown(self):
+        self.assert_leaves_nothing(self.before)
+        self.assert_serves()

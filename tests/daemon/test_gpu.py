@@ -5,7 +5,7 @@ import signal
 import struct
 import unittest
 
-from harness import DaemonTest, Raw, wait_for
+from harness import Raw, WatchedTest, wait_for
 from test_hostile import GET, INVALID, MIB, PUT, REMOVE_REGION, Liar, region
 
 ADD_GPU_REGION = 10
@@ -31,16 +31,8 @@ class GpuLiar(Liar):
         super().__exit__()
 
 
-class GpuTest(DaemonTest):
+class GpuTest(WatchedTest):
     more = '[[gpu]]\nname = "toy"\nkind = "null"\nbandwidth = "20MB/s"\n'
-
-    def setUp(self):
-        super().setUp()
-        self.before = self.daemon.holdings()
-
-    def tearDown(self):
-        self.assert_leaves_nothing(self.before)
-        self.assert_serves()
 
     def put(self, liar, bytes_=65536):
         """A block, out of the GPU's memory."""

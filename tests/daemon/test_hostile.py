@@ -6,7 +6,7 @@ import random
 import struct
 import unittest
 
-from harness import DaemonTest, Raw
+from harness import DaemonTest, Raw, WatchedTest
 
 MIB = 1 << 20
 OPEN_SPACE, OPEN_CHANNEL, CLOSE_CHANNEL, ADD_REGION, REMOVE_REGION, INFO, PRESENCE = range(1, 8)
@@ -172,15 +172,7 @@ class Messages(DaemonTest):
         self.assert_leaves_nothing(self.before)
 
 
-class Rings(DaemonTest):
-    def setUp(self):
-        super().setUp()
-        self.before = self.daemon.holdings()
-
-    def tearDown(self):
-        self.assert_leaves_nothing(self.before)
-        self.assert_serves()
-
+class Rings(WatchedTest):
     def test_an_honest_one_is_served(self):  # the control of all others here
         with Liar(self.daemon.socket) as liar:
             liar.arguments()
