@@ -148,8 +148,8 @@ Status ClientChannel::Start(RequestKind kind, Request& request, std::span<const 
     if (kind == RequestKind::kGet && static_cast<GetRequest&>(request).lease) {
       return Status::kInvalid;
     }
-    const Status prepared = reachable ? client_.gpus().Prepare(attached_->connection, segments)
-                                      : Status::kCancelled;
+    const Status prepared =
+        reachable ? client_.gpus().Prepare(attached_->connection, segments) : Status::kCancelled;
     if (prepared != Status::kOk && prepared != Status::kCancelled) return prepared;
     reachable = prepared == Status::kOk;
   }
