@@ -30,9 +30,27 @@ class FairQueue {
   std::size_t remembered() const { return flows_; }  // flows, idle ones too
 
   // The flow's weight is that of its last Push.
-  void Push(const FlowId& id, Item item) { Enter(id, std::move(item), &FairQueue::Append); }
-  // What had to go for a while: before what its client has waiting.
-  void PushFirst(const FlowId& id, Item item) { Enter(id, std::move(item), &FairQueue::Prepend); }
+  void Push(const FlowId& id, Item item) {
+    Tenant& tenant = TenantOf(id.tenant);
+    tenant.weight = id.tenant_weight;
+    Flow& flow = FlowOf(tenant, id.client);
+    Append(flow, std::move(item));
+    Enter(tenant, flow);
+  }
+
+  // The client of Front has no turn until Resume, nor saves any up. Not empty.
+  void HoldBack() {
+    auto& tenant = static_cast<Tenant&>(tenants_.First());
+    Flow& flow = FirstFlow();
+    held_back_.emplace_back(&tenant, &flow);
+    tenant.flows.Leave(flow);
+    if (tenant.flows.waiting.empty()) tenants_.Leave(tenant);
+  }
+  void Resume() {
+    for (const auto& [tenant, flow] : held_back_) Enter(*tenant, *flow);
+    held_back_.clear();
+  }
+  bool holds_back() const { return !held_back_.empty(); }
 
   // What is to be served next. Not empty.
   Item& Front() { return entries_[FirstFlow().first].item; }
@@ -47,9 +65,10 @@ class FairQueue {
     tenants_.Charge(bytes * kTagsPerByte / tenant.weight, !tenant.flows.waiting.empty());
   }
 
-  // Every item for which `gone` says so goes, wherever it stands.
+  // Every item for which `gone` says so goes, wherever it stands. Resumes.
   template <class Predicate>
   void EraseIf(Predicate gone) {
+    Resume();
     for (auto& [number, tenant] : all_tenants_) {
       for (auto& [client, flow] : tenant.clients) {
         if (!flow.waits) continue;
@@ -152,8 +171,9 @@ class FairQueue {
   void Forget(const Tenant& needed) {
     flows_ = 1;
     for (auto tenant = all_tenants_.begin(); tenant != all_tenants_.end();) {
-      std::erase_if(tenant->second.clients,
-                    [&](const auto& one) { return tenant->second.flows.MayForget(one.second); });
+      std::erase_if(tenant->second.clients, [&](const auto& one) {
+        return one.second.first == kNone && tenant->second.flows.MayForget(one.second);
+      });
       flows_ += tenant->second.clients.size();
       const bool goes = tenant->second.clients.empty() && &tenant->second != &needed &&
                         tenants_.MayForget(tenant->second);
@@ -162,16 +182,12 @@ class FairQueue {
     remembered_ = std::max(kRemembered, 2 * flows_);
   }
 
-  void Enter(const FlowId& id, Item item, void (FairQueue::*put)(Flow&, std::uint32_t)) {
-    Tenant& tenant = TenantOf(id.tenant);
-    tenant.weight = id.tenant_weight;
-    Flow& flow = FlowOf(tenant, id.client);
-    (this->*put)(flow, NewEntry(std::move(item)));
+  void Enter(Tenant& tenant, Flow& flow) {
     if (!flow.waits) tenant.flows.Enter(flow);
     if (!tenant.waits) tenants_.Enter(tenant);
   }
 
-  std::uint32_t NewEntry(Item item) {
+  void Append(Flow& flow, Item item) {
     std::uint32_t at = free_;
     if (at != kNone) {
       free_ = entries_[at].next;
@@ -180,17 +196,8 @@ class FairQueue {
       at = static_cast<std::uint32_t>(entries_.size());
       entries_.push_back({std::move(item), kNone});
     }
-    return at;
-  }
-
-  void Append(Flow& flow, std::uint32_t at) {
     (flow.first == kNone ? flow.first : entries_[flow.last].next) = at;
     flow.last = at;
-  }
-
-  void Prepend(Flow& flow, std::uint32_t at) {
-    if (flow.first == kNone) flow.last = at;
-    entries_[at].next = std::exchange(flow.first, at);
   }
 
   void Free(std::uint32_t at) {
@@ -222,6 +229,7 @@ class FairQueue {
 
   std::unordered_map<std::uint32_t, Tenant> all_tenants_;
   Level tenants_;
+  std::vector<std::pair<Tenant*, Flow*>> held_back_;
   std::size_t flows_ = 0;
   std::size_t remembered_ = kRemembered;
   std::vector<Entry> entries_;

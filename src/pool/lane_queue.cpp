@@ -133,7 +133,7 @@ LaneQueue::Transfer* LaneQueue::IssueNext() {
     if (MustWaitForLink(*batch)) {
       const std::int64_t busy_ns = CopiesOf(*batch->operation).link().BusyNs();
       look_again_ns_ = std::min(look_again_ns_, now_ns_ + busy_ns);
-      if (!waiting_.HoldBack()) return nullptr;
+      waiting_.HoldBack();
       continue;
     }
     Transfer& transfer = *free_.back();

@@ -17,7 +17,6 @@ struct Floor {
 constexpr Floor kFloors[] = {{0, 0}, {4, 1000}, {19, 0}, {4, 0}};  // by rank
 
 constexpr std::uint32_t kBehindDepth = 4;  // I/Os of each class that only fills gaps
-constexpr std::size_t kMostHeldBack = 16;
 
 }  // namespace
 
@@ -33,8 +32,9 @@ void WaitingWork::Add(DeviceBatch& batch) {
 }
 
 bool WaitingWork::empty() const {
-  return held_back_.empty() && std::all_of(classes_.begin(), classes_.end(),
-                                           [](const Class& one) { return one.batches.empty(); });
+  return std::all_of(classes_.begin(), classes_.end(), [](const Class& one) {
+    return one.batches.empty() && !one.batches.holds_back();
+  });
 }
 
 DeviceBatch* WaitingWork::Next() {
@@ -43,21 +43,10 @@ DeviceBatch* WaitingWork::Next() {
   return chosen_ == kRanks ? nullptr : classes_[chosen_].batches.Front();
 }
 
-bool WaitingWork::HoldBack() {
-  if (held_back_.size() >= kMostHeldBack) return false;
-  Class& one = classes_[chosen_];
-  held_back_.push_back(one.batches.Front());
-  one.batches.Serve(0, true);
-  return true;
-}
+void WaitingWork::HoldBack() { classes_[chosen_].batches.HoldBack(); }
 
-// The last one first, so that each client's stand as they stood.
 void WaitingWork::Resume() {
-  for (; !held_back_.empty(); held_back_.pop_back()) {
-    DeviceBatch* const batch = held_back_.back();
-    const Operation& operation = *batch->operation;
-    classes_[RankOf(operation)].batches.PushFirst(operation.flow, batch);
-  }
+  for (Class& one : classes_) one.batches.Resume();
 }
 
 void WaitingWork::LetGoOfExhausted(Class& one) {

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "pool/fair_queue.h"
 #include "pool/operation.h"
@@ -27,9 +26,8 @@ class WaitingWork {
   // The batch to take the next I/O from, and nullptr when none may be issued now. Lets go of
   // batches that have nothing left.
   DeviceBatch* Next();
-  // What Next gave cannot go on now: it is not offered again until Resume, and stands before what
-  // its client has waiting then. False: so much is held back already that nothing should be issued.
-  bool HoldBack();
+  // What Next gave cannot go on now: nothing of its client's and class is offered until Resume.
+  void HoldBack();
   void Resume();
   // An I/O of the batch that Next gave was taken.
   void Issued(std::uint64_t bytes);
@@ -39,7 +37,6 @@ class WaitingWork {
   // Shows every batch that has anything left, and lets go of those that have not then.
   template <class Visit>
   void ForEach(Visit visit) {
-    Resume();
     for (Class& one : classes_) {
       one.batches.EraseIf([&](DeviceBatch* batch) {
         if (!batch->Exhausted()) visit(*batch);
@@ -65,7 +62,6 @@ class WaitingWork {
   bool MayIssue(Rank rank) const;
 
   std::array<Class, kRanks> classes_;
-  std::vector<DeviceBatch*> held_back_;
   Rank chosen_ = kRanks;
 };
 
