@@ -81,15 +81,16 @@ class GpuServerTest : public ::testing::Test {
     Complete(*channel_, put);
     return {put.results().begin(), put.results().end()};
   }
-  Status Submit(GetRequest& get, std::span<const Segment> into) {
+  Status Submit(GetRequest& get, std::span<const Segment> into, std::size_t segments = 1) {
     get.space = space_;
-    get.keys = std::span(blocks_.keys).first(into.size());
+    get.keys = std::span(blocks_.keys).first(into.size() / segments);
     get.into = into;
     return channel_->Submit(get);
   }
-  std::vector<Status> Get(std::span<const Segment> into) {
+  // `segments`: of each block.
+  std::vector<Status> Get(std::span<const Segment> into, std::size_t segments = 1) {
     GetRequest get;
-    EXPECT_EQ(Submit(get, into), Status::kOk);
+    EXPECT_EQ(Submit(get, into, segments), Status::kOk);
     return Await(get);
   }
   std::vector<Status> Await(GetRequest& get) {
@@ -163,12 +164,7 @@ TEST_F(GpuServerTest, ABlockMayLieOnBothSides) {
     into.push_back({nullptr, 0, MemoryKind::kGpu});
     into.push_back({room.bytes.data() + i * kBlock + kBlock / 2, kBlock / 2});
   }
-  GetRequest get;
-  get.space = space_;
-  get.keys = blocks_.keys;
-  get.into = into;
-  ASSERT_EQ(channel_->Submit(get), Status::kOk);
-  EXPECT_EQ(Await(get), All(kBlocks, Status::kOk));
+  EXPECT_EQ(Get(into, 3), All(kBlocks, Status::kOk));
   for (std::size_t i = 0; i < kBlocks; ++i) {
     const std::size_t at = i * kBlock;
     std::memcpy(room.bytes.data() + at, on_gpu.region->bytes().data() + at, kBlock / 2);
@@ -185,12 +181,7 @@ TEST_F(GpuServerTest, ASegmentMayHaveNoBytes) {
     into.push_back({nullptr, 0, MemoryKind::kGpu});
     into.push_back(segment);
   }
-  GetRequest get;
-  get.space = space_;
-  get.keys = blocks_.keys;
-  get.into = into;
-  ASSERT_EQ(channel_->Submit(get), Status::kOk);
-  EXPECT_EQ(Await(get), All(kBlocks, Status::kOk));
+  EXPECT_EQ(Get(into, 2), All(kBlocks, Status::kOk));
   EXPECT_TRUE(on_gpu.Has(blocks_));
 }
 
